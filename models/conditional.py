@@ -1,0 +1,102 @@
+"""Zero-centred conditional distributions of the latent's symbols, given the index of the scale.
+
+Scale levels are sigma_t = exp(a + b t), t = 0..63 (nacre.entropy.tables). A family may learn its shape as a function of
+the level, so that at export each level is one stored integer table whatever the family.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from compressai.ops import LowerBound
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nacre.entropy.tables import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS
+from nacre.models.config import Conditional
+
+LIKELIHOOD_MIN = 1e-9
+
+
+def _normal_cdf(x: Tensor) -> Tensor:
+    return 0.5 * torch.erfc(x * -math.sqrt(0.5))
+
+
+class _RegularizedGamma(torch.autograd.Function):
+    """P(a, x), differentiable in both: dP/dx is the density, dP/da a central difference."""
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, a: Tensor, x: Tensor) -> Tensor:
+        ctx.save_for_backward(a, x)
+        return torch.special.gammainc(a, x)
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        a, x = ctx.saved_tensors  # type: ignore[attr-defined]
+        (grad,) = grads
+        density = torch.exp((a - 1) * torch.log(x) - x - torch.lgamma(a))
+        step = 1e-2
+        slope = (torch.special.gammainc(a + step, x) - torch.special.gammainc(a - step, x)) / (2 * step)
+        return grad * slope, grad * density
+
+
+class SymbolConditional(nn.Module):
+    """Probability of the unit interval around a value, for one of three families.
+
+    - ``gaussian``: N(0, sigma_t^2)
+    - ``mixture``: w_t N(0, (sigma_t r_t)^2) + (1 - w_t) N(0, (sigma_t s_t)^2), r_t < 1 < s_t
+    - ``generalized``: density proportional to exp(-|x / alpha|^beta_t), alpha = sigma_t (the scale level itself)
+    """
+
+    def __init__(self, family: Conditional) -> None:
+        super().__init__()
+        self.family = family
+        self.bound = LowerBound(LIKELIHOOD_MIN)
+        if family == "mixture":
+            start = torch.tensor([0.5, -0.5, -0.5])  # logit of w, log of the widths' offsets
+            self.shape = nn.Parameter(start[:, None].repeat(1, SCALE_LEVELS))
+        elif family == "generalized":
+            self.shape = nn.Parameter(torch.full((1, SCALE_LEVELS), math.log(1.3)))
+
+    def components(self) -> tuple[Tensor, Tensor]:
+        """Weights and scale ratios of the mixture, each (2, levels)."""
+        weight = torch.sigmoid(self.shape[0])
+        return torch.stack([weight, 1 - weight]), torch.exp(
+            torch.stack([-torch.nn.functional.softplus(self.shape[1]), torch.nn.functional.softplus(self.shape[2])])
+        )
+
+    def forward(self, residual: Tensor, index: Tensor) -> Tensor:
+        """Likelihood of ``residual`` (any shape, noisy or rounded) under scale index ``index`` (same shape, float)."""
+        magnitude = residual.abs()
+        sigma = torch.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index)
+        upper, lower = 0.5 - magnitude, -0.5 - magnitude
+        if self.family == "gaussian":
+            inverse = 1 / sigma
+            likelihood = _normal_cdf(upper * inverse) - _normal_cdf(lower * inverse)
+        else:
+            level = index.detach().long()
+            if self.family == "mixture":
+                weights, ratios = self.components()
+                likelihood = torch.zeros_like(residual)
+                for weight, ratio in zip(weights, ratios, strict=True):
+                    inverse = 1 / (sigma * ratio[level])
+                    part = _normal_cdf(upper * inverse) - _normal_cdf(lower * inverse)
+                    likelihood = likelihood + weight[level] * part
+            else:
+                beta = torch.exp(self.shape[0]).clamp(0.4, 3.0)[level]
+                likelihood = self._generalized_cdf(upper, sigma, beta) - self._generalized_cdf(lower, sigma, beta)
+        return self.bound(likelihood)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def _generalized_cdf(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+        body = _RegularizedGamma.apply(1 / beta, (x.abs() / alpha).clamp_min(1e-6) ** beta)
+        return 0.5 + 0.5 * torch.sign(x) * body
+
+    @torch.no_grad()
+    def pmf(self, level: int, radius: int) -> NDArray[np.float64]:
+        """Probabilities of -radius..radius at a scale level, (2 radius + 1,)."""
+        symbols = torch.arange(-radius, radius + 1, dtype=torch.float64)
+        index = torch.full_like(symbols, float(level))
+        return self.double()(symbols, index).numpy()  # type: ignore[no-any-return]

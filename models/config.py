@@ -1,0 +1,54 @@
+"""The sizes and switches of a profile: everything that a checkpoint needs besides its parameters."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self
+
+Conditional = Literal["gaussian", "mixture", "generalized"]
+
+LAMBDA_MIN = 0.0005
+LAMBDA_MAX = 0.3
+
+
+def quality_to_lambda(quality: float) -> float:
+    """Lagrangian multiplier of a quality in 0..100, log-spaced from 0.0005 to 0.3 (squared error on the 0..255 scale)."""
+    return float(LAMBDA_MIN * (LAMBDA_MAX / LAMBDA_MIN) ** (quality / 100.0))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """Widths of the image networks; channel counts at the resolution that the name says (1/8, 1/16, ...)."""
+
+    name: str = "fast"
+    latent_channels: int = 256  # y at 1/16
+    hyper_channels: int = 128  # z at 1/64
+    analysis_width: int = 128  # at 1/8
+    analysis_blocks: int = 2
+    analysis_latent_blocks: int = 1  # at 1/16
+    synthesis_width: int = 160  # at 1/8
+    synthesis_hidden: int = 320
+    synthesis_blocks: int = 4
+    synthesis_latent_hidden: int = 384  # at 1/16
+    synthesis_latent_blocks: int = 2
+    context_width: int = 192  # at 1/32
+    scale_hidden: int = 128  # at 1/64 and 1/32
+    scale_upsampled: int = 64  # at 1/32
+    scale_fine: int = 80  # at 1/16
+    anchors: int = 9  # qualities between which gains are interpolated
+    rows: int = 51  # entropy rows: qualities for which the integer tables and biases are stored
+    conditional: Conditional = "mixture"
+    step_width: bool = False  # predict a step width beside the mean
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a manifest or a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The configuration of ``to_dict``; a name that this version does not know raises ValueError."""
+        unknown = set(values) - {field.name for field in fields(cls)}
+        if unknown:
+            msg = f"configuration has unknown entries {sorted(unknown)}"
+            raise ValueError(msg)
+        return cls(**values)

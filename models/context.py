@@ -1,0 +1,74 @@
+"""The context decoder: mean (and step width) of the latent in four steps over a 2x2 grid, applied after parsing."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nacre.models.config import ImageConfig
+from nacre.models.rounding import round_ste
+
+# Positions of the 2x2 grid as 2 * dy + dx in the order in which they are decoded: (0,0), (1,1), (0,1), (1,0).
+STEP_ORDER = (0, 3, 1, 2)
+
+
+class ContextDecoder(nn.Module):
+    """Mean, and with ``step_width`` the width, of every latent from the hyper-latent and the steps before.
+
+    Each step works on its own quarter of the latent grid, that is at 1/32 resolution:
+
+        z_hat -> 3x3 -> 1x1 -> depth-to-space 2 -> state (B, C, h/2, w/2)
+        step k: mean, width = 1x1(relu(1x1(depthwise 3x3(state)))); state += 1x1(y_hat of step k)
+    """
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        width, latent = config.context_width, config.latent_channels
+        self.step_width = config.step_width
+        self.hyper = nn.Conv2d(config.hyper_channels, 256, 3, padding=1)
+        self.hyper_up = nn.Conv2d(256, 4 * width, 1)
+        self.spatial = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in STEP_ORDER)
+        self.mix = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in STEP_ORDER)
+        outputs = 2 * latent if config.step_width else latent
+        self.predict = nn.ModuleList(nn.Conv2d(width, outputs, 1) for _ in STEP_ORDER)
+        self.absorb = nn.ModuleList(nn.Conv2d(latent, width, 1) for _ in STEP_ORDER[1:])
+        for layer in self.predict:
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(
+        self, target: Tensor, z_hat: Tensor, mask: Tensor | None = None, encoding: Tensor | float = 1.0
+    ) -> tuple[Tensor, Tensor]:
+        """Residual (target - mean) / width and reconstruction y_hat, both (B, latent_channels, h, w), h and w even.
+
+        ``encoding`` 1: target is y, the symbols are the rounded residual. ``encoding`` 0: target holds the symbols
+        already, so that one graph serves both ends. ``mask`` (same shape, 0 or 1) forces symbols to zero.
+        """
+        state = F.pixel_shuffle(self.hyper_up(torch.relu(self.hyper(z_hat))), 2)
+        batch, channels, height, width = target.shape
+        grid = F.pixel_unshuffle(target, 2).view(batch, channels, 4, height // 2, width // 2)
+        if mask is not None:
+            mask = F.pixel_unshuffle(mask, 2).view(batch, channels, 4, height // 2, width // 2)
+        residuals: list[Tensor] = [target] * 4
+        decoded: list[Tensor] = [target] * 4
+        for step, place in enumerate(STEP_ORDER):
+            parameters = self.predict[step](torch.relu(self.mix[step](self.spatial[step](state)))).float()
+            mean = parameters[:, :channels]
+            residual = grid[:, :, place] - encoding * mean
+            if self.step_width:
+                step_size = torch.exp(0.5 * torch.tanh(parameters[:, channels:]))
+                residual = residual * (encoding / step_size + (1.0 - encoding))
+            symbol = round_ste(residual)
+            if mask is not None:
+                symbol = symbol * mask[:, :, place]
+            y_hat = mean + (symbol * step_size if self.step_width else symbol)
+            residuals[place], decoded[place] = residual if mask is None else symbol, y_hat
+            if step < len(self.absorb):
+                state = state + self.absorb[step](y_hat)
+        return self._interleave(residuals), self._interleave(decoded)
+
+    @staticmethod
+    def _interleave(parts: list[Tensor]) -> Tensor:
+        stacked = torch.stack(parts, 2)
+        return F.pixel_shuffle(stacked.flatten(1, 2), 2)

@@ -1,0 +1,102 @@
+"""The integer scale decoder, trained quantization-aware: the torch twin of nacre.entropy.network.
+
+All tensors hold integers in float32. Every layer computes clip(floor((W @ x + bias + 2^(s-1)) / 2^s), lo, hi); weights
+are limited to -64..63, hidden activations to 0..255 with four fractional bits, the last layer's output is the index of
+the scale, 0..63. Rounding passes gradients straight through.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nacre.models.blocks import anchor_weights
+from nacre.models.config import ImageConfig
+from nacre.models.rounding import floor_ste, round_ste
+
+WEIGHT_MAX = 63.0
+HIDDEN_MAX = 255.0
+HIDDEN_FRACTION = 4
+Z_MAX = 127
+LEVELS = 64
+ACCUMULATOR_LIMIT = 2.0**24
+
+
+class IntegerConv(nn.Module):
+    """One layer; ``anchors`` > 1 gives it a bias for each entropy row, interpolated between that many anchors."""
+
+    def __init__(
+        self, inputs: int, outputs: int, *, kernel: int, in_fraction: int, in_max: float, last: bool, anchors: int = 1
+    ) -> None:
+        super().__init__()
+        self.kernel, self.anchors = kernel, anchors
+        self.in_fraction, self.in_max = in_fraction, in_max
+        self.out_fraction = 0 if last else HIDDEN_FRACTION
+        self.out_max = float(LEVELS - 1) if last else HIDDEN_MAX
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(anchors, outputs))
+        nn.init.normal_(self.weight, std=(0.3 if last else 1.0) / math.sqrt(inputs * kernel * kernel))
+
+    def weight_exponents(self) -> Tensor:
+        """Fractional bits of each output channel's weights (outputs,): the most that keep weights and sums in range."""
+        with torch.no_grad():
+            flat = self.weight.flatten(1)
+            largest = flat.abs().amax(1).clamp_min(1e-6)
+            total = flat.abs().sum(1).clamp_min(1e-6) * self.in_max
+            by_range = torch.floor(torch.log2(WEIGHT_MAX / largest))
+            by_sum = torch.floor(torch.log2(ACCUMULATOR_LIMIT / 4 / total))
+            # at least 0 after the shift, at most 12 so that biases stay small beside 2^24
+            return torch.minimum(by_range, by_sum).clamp(self.out_fraction - self.in_fraction, 12)
+
+    def integers(self, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Integer weights (O, I, k, k), biases (rows, O) for the positions given, and shifts (O,), as float32."""
+        exponent = self.weight_exponents()
+        weight = round_ste(self.weight * torch.exp2(exponent)[:, None, None, None]).clamp(-WEIGHT_MAX - 1, WEIGHT_MAX)
+        bias = self.bias if self.anchors == 1 else anchor_weights(position, self.anchors) @ self.bias
+        bias = round_ste(bias * torch.exp2(exponent + self.in_fraction))
+        return weight, bias, exponent + self.in_fraction - self.out_fraction
+
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        weight, bias, shift = self.integers(position)
+        accumulator = F.conv2d(x, weight, padding=self.kernel // 2) + bias[:, :, None, None]
+        half = torch.where(shift > 0, torch.exp2(shift - 1), torch.zeros_like(shift))
+        scaled = (accumulator + half[:, None, None]) * torch.exp2(-shift)[:, None, None]
+        return floor_ste(scaled).clamp(0.0, self.out_max)
+
+
+class ScaleDecoder(nn.Module):
+    """z_hat (B, hyper_channels, h, w), integers in -127..127 -> scale index (B, latent_channels, 4h, 4w) in 0..63.
+
+    ``position`` (B,) in 0..1 is the entropy row divided by rows - 1.
+    """
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        hidden, up, fine = config.scale_hidden, config.scale_upsampled, config.scale_fine
+        common = {"in_fraction": HIDDEN_FRACTION, "in_max": HIDDEN_MAX}
+        self.layers = nn.ModuleList(
+            [
+                IntegerConv(
+                    config.hyper_channels, hidden, kernel=3, in_fraction=0, in_max=float(Z_MAX), last=False,
+                    anchors=config.anchors,
+                ),
+                IntegerConv(hidden, 4 * up, kernel=1, last=False, **common),
+                IntegerConv(up, hidden, kernel=3, last=False, **common),
+                IntegerConv(hidden, 4 * fine, kernel=1, last=False, **common),
+                IntegerConv(fine, config.latent_channels, kernel=1, last=True, anchors=config.anchors, **common),
+            ]
+        )  # fmt: skip
+        self.upsample_after = (1, 3)
+
+    @torch.autocast("cpu", enabled=False)
+    @torch.autocast("cuda", enabled=False)
+    def forward(self, z_hat: Tensor, position: Tensor) -> Tensor:
+        h = z_hat.float()
+        for number, layer in enumerate(self.layers):
+            h = layer(h, position)
+            if number in self.upsample_after:
+                h = F.pixel_shuffle(h, 2)
+        return h

@@ -1,0 +1,96 @@
+"""Analysis, synthesis and hyper-analysis: the float networks around the latent.
+
+Both main transforms keep a linear path (a two-stage block transform) that starts at the principal components of
+training patches (initialize.py); residual branches start at zero, so that training begins with a transform codec.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nacre.models.blocks import QualityGain, ResidualBlock
+from nacre.models.config import ImageConfig
+
+PATCH = 8
+PIXEL_CENTRE = 127.5
+PIXEL_SCALE = 64.0
+
+
+class Analysis(nn.Module):
+    """x (B, 3, H, W) in 0..255, H and W multiples of 16 -> gained latent y (B, latent_channels, H/16, W/16)
+
+    space-to-depth 8 -> 1x1 -> blocks at 1/8 -> 2x2 stride 2 -> blocks at 1/16 -> gain(quality)
+    """
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        width, latent, anchors = config.analysis_width, config.latent_channels, config.anchors
+        self.embed = nn.Conv2d(3 * PATCH * PATCH, width, 1)
+        self.blocks = nn.ModuleList(ResidualBlock(width, width, anchors) for _ in range(config.analysis_blocks))
+        self.down = nn.Conv2d(width, latent, 2, stride=2)
+        self.latent_blocks = nn.ModuleList(
+            ResidualBlock(latent, latent, anchors) for _ in range(config.analysis_latent_blocks)
+        )
+        self.gain = QualityGain(latent, anchors)
+
+    def forward(self, x: Tensor, position: Tensor) -> Tensor:
+        h = self.embed(F.pixel_unshuffle((x - PIXEL_CENTRE) * (1.0 / PIXEL_SCALE), PATCH))
+        for block in self.blocks:
+            h = block(h, position)
+        y = self.down(h)
+        for block in self.latent_blocks:
+            y = block(y, position)
+        return y.float() * self.gain(position)
+
+
+class Synthesis(nn.Module):
+    """y_hat (B, latent_channels, h, w), gained -> x_hat (B, 3, 16h, 16w), about 0..255, not clipped
+
+    gain(quality) -> blocks at 1/16 -> transposed 2x2 stride 2 -> blocks at 1/8 -> 1x1 -> depth-to-space 8
+    """
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        width, latent, anchors = config.synthesis_width, config.latent_channels, config.anchors
+        self.gain = QualityGain(latent, anchors)
+        self.latent_blocks = nn.ModuleList(
+            ResidualBlock(latent, config.synthesis_latent_hidden, anchors)
+            for _ in range(config.synthesis_latent_blocks)
+        )
+        self.up = nn.ConvTranspose2d(latent, width, 2, stride=2)
+        self.blocks = nn.ModuleList(
+            ResidualBlock(width, config.synthesis_hidden, anchors) for _ in range(config.synthesis_blocks)
+        )
+        self.head = nn.Conv2d(width, 3 * PATCH * PATCH, 1)
+
+    def forward(self, y_hat: Tensor, position: Tensor) -> Tensor:
+        h = y_hat * self.gain(position)
+        for block in self.latent_blocks:
+            h = block(h, position)
+        h = self.up(h)
+        for block in self.blocks:
+            h = block(h, position)
+        return F.pixel_shuffle(self.head(h), PATCH).float() * PIXEL_SCALE + PIXEL_CENTRE
+
+
+class HyperAnalysis(nn.Module):
+    """Gained latent y (B, latent_channels, h, w), h and w multiples of 4 -> z (B, hyper_channels, h/4, w/4)
+
+    sign(y) log(1 + |y|) -> 1x1 -> space-to-depth 2 -> 1x1 -> space-to-depth 2 -> 1x1
+    """
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        hidden = 128
+        self.first = nn.Conv2d(config.latent_channels, hidden, 1)
+        self.second = nn.Conv2d(4 * hidden, hidden, 1)
+        self.third = nn.Conv2d(4 * hidden, config.hyper_channels, 1)
+
+    def forward(self, y: Tensor) -> Tensor:
+        h = torch.sign(y) * torch.log1p(y.abs())
+        h = F.pixel_unshuffle(torch.relu(self.first(h)), 2)
+        h = F.pixel_unshuffle(torch.relu(self.second(h)), 2)
+        z: Tensor = self.third(h).float()
+        return z
