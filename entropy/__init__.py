@@ -1,0 +1,47 @@
+"""Exact entropy coding: integer tables, the integer scale network, range coders, and the order of coding of a tile.
+
+Everything that a decoder needs to find the symbols is an integer here: a stream gives the same symbols everywhere.
+"""
+
+from nacre.entropy.coder import PYTHON_ENGINE, ConstrictionEngine, Engine, SymbolDecoder, SymbolEncoder, default_engine
+from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
+from nacre.entropy.network import Executor, IntegerLayer, IntegerNetwork, known_answer
+from nacre.entropy.tables import (
+    MAX_SYMBOL,
+    SCALE_COUNT,
+    TOTAL,
+    TOTAL_BITS,
+    TableSet,
+    gaussian_pmf,
+    generalized_gaussian_pmf,
+    mix_tables,
+    quantize_pmf,
+    scale_levels,
+)
+
+__all__ = [
+    "MAX_SYMBOL",
+    "PYTHON_ENGINE",
+    "SCALE_COUNT",
+    "TOTAL",
+    "TOTAL_BITS",
+    "ConstrictionEngine",
+    "Engine",
+    "Executor",
+    "IntegerLayer",
+    "IntegerNetwork",
+    "SymbolDecoder",
+    "SymbolEncoder",
+    "TableSet",
+    "TileSymbols",
+    "decode_tile",
+    "default_engine",
+    "encode_tile",
+    "gaussian_pmf",
+    "generalized_gaussian_pmf",
+    "known_answer",
+    "mix_tables",
+    "quantize_pmf",
+    "scale_levels",
+    "symbols_check",
+]

@@ -14,7 +14,7 @@ from compressai.ops import LowerBound
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nacre.entropy.tables import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS
+from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS
 from nacre.models.config import Conditional
 
 LIKELIHOOD_MIN = 1e-9
@@ -96,7 +96,19 @@ class SymbolConditional(nn.Module):
 
     @torch.no_grad()
     def pmf(self, level: int, radius: int) -> NDArray[np.float64]:
-        """Probabilities of -radius..radius at a scale level, (2 radius + 1,)."""
+        """Probabilities of -radius..radius at a scale level, (2 radius + 1,); in the parameters' precision."""
+        symbols, index = self._line(level, radius)
+        return self(symbols, index).double().numpy()  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def component_pmfs(self, level: int, radius: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Weights (K,) and probabilities (K, 2 radius + 1) of a mixture's components at a scale level."""
+        symbols, _ = self._line(level, radius)
+        weights, ratios = self.components()
+        sigma = math.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * level) * ratios[:, level, None].double()
+        lower, upper = (-symbols.abs() - 0.5) / sigma, (-symbols.abs() + 0.5) / sigma
+        return weights[:, level].double().numpy(), (_normal_cdf(upper) - _normal_cdf(lower)).numpy()
+
+    def _line(self, level: int, radius: int) -> tuple[Tensor, Tensor]:
         symbols = torch.arange(-radius, radius + 1, dtype=torch.float64)
-        index = torch.full_like(symbols, float(level))
-        return self.double()(symbols, index).numpy()  # type: ignore[no-any-return]
+        return symbols, torch.full_like(symbols, float(level))

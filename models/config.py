@@ -21,17 +21,21 @@ class ImageConfig:
     """Widths of the image networks; channel counts at the resolution that the name says (1/8, 1/16, ...)."""
 
     name: str = "fast"
-    latent_channels: int = 256  # y at 1/16
+    latent_channels: int = 320  # y at 1/16
     hyper_channels: int = 128  # z at 1/64
-    analysis_width: int = 128  # at 1/8
+    hyper_hidden: int = 96  # at 1/16
+    analysis_width: int = 112  # at 1/8
+    analysis_hidden: int = 128
     analysis_blocks: int = 2
-    analysis_latent_blocks: int = 1  # at 1/16
+    analysis_latent_hidden: int = 160  # at 1/16
+    analysis_latent_blocks: int = 1
     synthesis_width: int = 160  # at 1/8
     synthesis_hidden: int = 320
     synthesis_blocks: int = 4
-    synthesis_latent_hidden: int = 384  # at 1/16
+    synthesis_latent_hidden: int = 320  # at 1/16
     synthesis_latent_blocks: int = 2
     context_width: int = 192  # at 1/32
+    context_hidden: int = 256  # at 1/64
     scale_hidden: int = 128  # at 1/64 and 1/32
     scale_upsampled: int = 64  # at 1/32
     scale_fine: int = 80  # at 1/16

@@ -26,8 +26,8 @@ class ContextDecoder(nn.Module):
         super().__init__()
         width, latent = config.context_width, config.latent_channels
         self.step_width = config.step_width
-        self.hyper = nn.Conv2d(config.hyper_channels, 256, 3, padding=1)
-        self.hyper_up = nn.Conv2d(256, 4 * width, 1)
+        self.hyper = nn.Conv2d(config.hyper_channels, config.context_hidden, 3, padding=1)
+        self.hyper_up = nn.Conv2d(config.context_hidden, 4 * width, 1)
         self.spatial = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for _ in STEP_ORDER)
         self.mix = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in STEP_ORDER)
         outputs = 2 * latent if config.step_width else latent

@@ -21,22 +21,23 @@ PIXEL_SCALE = 64.0
 class Analysis(nn.Module):
     """x (B, 3, H, W) in 0..255, H and W multiples of 16 -> gained latent y (B, latent_channels, H/16, W/16)
 
-    space-to-depth 8 -> 1x1 -> blocks at 1/8 -> 2x2 stride 2 -> blocks at 1/16 -> gain(quality)
+    8x8 stride 8 -> blocks at 1/8 -> 2x2 stride 2 -> blocks at 1/16 -> gain(quality)
     """
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         width, latent, anchors = config.analysis_width, config.latent_channels, config.anchors
-        self.embed = nn.Conv2d(3 * PATCH * PATCH, width, 1)
-        self.blocks = nn.ModuleList(ResidualBlock(width, width, anchors) for _ in range(config.analysis_blocks))
+        self.embed = nn.Conv2d(3, width, PATCH, stride=PATCH)
+        self.blocks = nn.ModuleList(ResidualBlock(width, config.analysis_hidden, anchors) for _ in range(config.analysis_blocks))
         self.down = nn.Conv2d(width, latent, 2, stride=2)
         self.latent_blocks = nn.ModuleList(
-            ResidualBlock(latent, latent, anchors) for _ in range(config.analysis_latent_blocks)
+            ResidualBlock(latent, config.analysis_latent_hidden, anchors)
+            for _ in range(config.analysis_latent_blocks)
         )
         self.gain = QualityGain(latent, anchors)
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        h = self.embed(F.pixel_unshuffle((x - PIXEL_CENTRE) * (1.0 / PIXEL_SCALE), PATCH))
+        h = self.embed((x - PIXEL_CENTRE) * (1.0 / PIXEL_SCALE))
         for block in self.blocks:
             h = block(h, position)
         y = self.down(h)
@@ -78,19 +79,18 @@ class Synthesis(nn.Module):
 class HyperAnalysis(nn.Module):
     """Gained latent y (B, latent_channels, h, w), h and w multiples of 4 -> z (B, hyper_channels, h/4, w/4)
 
-    sign(y) log(1 + |y|) -> 1x1 -> space-to-depth 2 -> 1x1 -> space-to-depth 2 -> 1x1
+    sign(y) log(1 + |y|) -> 1x1 -> 2x2 stride 2 -> 2x2 stride 2
     """
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
-        hidden = 128
+        hidden, coarse = config.hyper_hidden, config.hyper_channels
         self.first = nn.Conv2d(config.latent_channels, hidden, 1)
-        self.second = nn.Conv2d(4 * hidden, hidden, 1)
-        self.third = nn.Conv2d(4 * hidden, config.hyper_channels, 1)
+        self.second = nn.Conv2d(hidden, coarse, 2, stride=2)
+        self.third = nn.Conv2d(coarse, config.hyper_channels, 2, stride=2)
 
     def forward(self, y: Tensor) -> Tensor:
         h = torch.sign(y) * torch.log1p(y.abs())
-        h = F.pixel_unshuffle(torch.relu(self.first(h)), 2)
-        h = F.pixel_unshuffle(torch.relu(self.second(h)), 2)
+        h = torch.relu(self.second(torch.relu(self.first(h))))
         z: Tensor = self.third(h).float()
         return z

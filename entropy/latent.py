@@ -1,0 +1,123 @@
+"""The order of coding of one tile, the same at both ends.
+
+One range coder runs over everything. First come all symbols of z, in C order of (Cz, hz, wz), in one call of the coder,
+each with the table row * Cz + channel. Then, in another call, the symbols of y that are in channels below `live` and
+have a scale index of at least `skip_threshold`, in C order of (Cy, hy, wy), each with the table that its scale index
+names. All other symbols of y are 0.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import NamedTuple
+
+import numpy as np
+from nacre.bitstream.errors import FormatError, InputError
+from nacre.entropy.coder import Engine, SymbolDecoder, SymbolEncoder
+from nacre.entropy.network import MAX_INPUT, Executor, IndexArray
+from nacre.entropy.tables import IntArray, TableSet
+from numpy.typing import NDArray
+
+Shape = tuple[int, int, int]
+
+
+class TileSymbols(NamedTuple):
+    """What `decode_tile` returns: z int32 (Cz, hz, wz), y int32 (Cy, hy, wy), scale_index uint8 (Cy, hy, wy)."""
+
+    z: NDArray[np.int32]
+    y: NDArray[np.int32]
+    scale_index: IndexArray
+
+
+def encode_tile(
+    z: IntArray,
+    y: IntArray,
+    scale_index: IndexArray,
+    row: int,
+    z_tables: TableSet,
+    y_tables: TableSet,
+    live: int,
+    skip_threshold: int,
+    engine: Engine | None = None,
+) -> bytes:
+    """The range coder's bytes of one tile.
+
+    z (Cz, hz, wz) in -127..127; y (Cy, hy, wy) in -16383..16383; scale_index (Cy, hy, wy), what the scale network gives
+    for z and row.
+
+    Raises InputError: a shape, value or row outside its range, or a symbol of y that is not coded and not 0.
+    """
+    if z.size and (z.max() > MAX_INPUT or z.min() < -MAX_INPUT):
+        msg = f"hyper-latent symbols are in {z.min()}..{z.max()}, legal range {-MAX_INPUT}..{MAX_INPUT}"
+        raise InputError(msg)
+    if y.shape != scale_index.shape or y.ndim != 3 or not 0 <= live <= len(y):
+        msg = f"latent is {y.shape} with {live} live channels, legal is the scale indices' shape {scale_index.shape}"
+        raise InputError(msg)
+    coded = scale_index[:live] >= skip_threshold
+    symbols = y[:live][coded]
+    if np.count_nonzero(symbols) != np.count_nonzero(y):
+        msg = "latent symbols that are not coded must be 0"
+        raise InputError(msg)
+    encoder = SymbolEncoder(engine)
+    encoder.encode(z.reshape(-1), _z_index(_shape(z.shape), row, z_tables), z_tables)
+    encoder.encode(symbols, scale_index[:live][coded], y_tables)
+    return encoder.finish()
+
+
+def decode_tile(
+    data: bytes,
+    z_shape: Shape,
+    y_shape: Shape,
+    row: int,
+    z_tables: TableSet,
+    y_tables: TableSet,
+    scale_network: Executor,
+    live: int,
+    skip_threshold: int,
+    engine: Engine | None = None,
+) -> TileSymbols:
+    """The symbols of one tile: the inverse of `encode_tile`; y is 0 where it is not coded.
+
+    Raises FormatError: the bytes cannot be a code, go on after the last symbol, give z outside -127..127, or more
+    channels are live than there are; InputError: shapes and row that do not fit tables and network.
+    """
+    if not 0 <= live <= y_shape[0]:
+        msg = f"live channels are {live}, legal range 0..{y_shape[0]}"
+        raise FormatError(msg)
+    decoder = SymbolDecoder(data, engine)
+    z = decoder.decode(_z_index(z_shape, row, z_tables), z_tables).reshape(z_shape)
+    if z.size and (z.max() > MAX_INPUT or z.min() < -MAX_INPUT):
+        msg = f"hyper-latent symbols are in {z.min()}..{z.max()}, legal range {-MAX_INPUT}..{MAX_INPUT}"
+        raise FormatError(msg)
+    scale_index = scale_network(z, row)[:, : y_shape[1], : y_shape[2]]
+    if scale_index.shape != y_shape:
+        msg = f"scale network gives the shape {scale_index.shape}, the latent has {y_shape}"
+        raise InputError(msg)
+    coded = scale_index[:live] >= skip_threshold
+    y = np.zeros(y_shape, np.int32)
+    y[:live][coded] = decoder.decode(scale_index[:live][coded], y_tables)
+    decoder.finish()
+    return TileSymbols(z, y, scale_index)
+
+
+def symbols_check(z: IntArray, y_live: IntArray) -> int:
+    """CRC-32 of z (Cz, hz, wz), then of y's live channels (live, hy, wy), both as little-endian int16 in C order."""
+    return zlib.crc32(y_live.astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes()))
+
+
+def _shape(shape: tuple[int, ...]) -> Shape:
+    if len(shape) != 3:
+        msg = f"hyper-latent has the shape {shape}, legal is (channels, height, width)"
+        raise InputError(msg)
+    return shape
+
+
+def _z_index(z_shape: Shape, row: int, z_tables: TableSet) -> NDArray[np.uint16]:
+    """The table of every symbol of z, uint16 (Cz * hz * wz,)."""
+    channels = z_shape[0]
+    rows, rest = divmod(len(z_tables), channels) if channels else (0, 1)
+    if rest or not 0 <= row < rows:
+        msg = f"entropy row is {row} with {channels} channels, legal range 0..{rows - 1} over {len(z_tables)} tables"
+        raise InputError(msg)
+    first = row * channels
+    return np.repeat(np.arange(first, first + channels).astype(np.uint16), z_shape[1] * z_shape[2])

@@ -1,0 +1,263 @@
+"""The integer scale network as data, with its reference in NumPy.
+
+The network maps the hyper-latent's symbols to one scale index for every symbol of the latent. Encoder and decoder must
+agree on every index, so everything is an integer: weights of 7 bits, biases and shifts, and sums bounded so that
+integers carried in float32 are exact, too. Faster executors replace the reference where they give the same integers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from nacre.bitstream.errors import InputError, WeightsError
+from nacre.entropy.tables import SCALE_COUNT, IntArray
+from numpy.typing import NDArray
+
+MAX_INPUT = 127  # largest magnitude of a hyper-latent symbol
+WEIGHT_LOW, WEIGHT_HIGH = -64, 63  # so that no 16-bit intermediate of two 8-bit products can saturate
+SUM_LIMIT = 1 << 24  # integers below it are exact in float32
+UPSAMPLINGS = 2  # the latent's grid is 4 times as fine as the hyper-latent's
+
+IndexArray = NDArray[np.uint8]
+
+
+class Executor(Protocol):
+    """Whatever runs the network: z (Cz, hz, wz) in -127..127 and the entropy row to scale indices (Cy, 4 hz, 4 wz)."""
+
+    def __call__(self, z: IntArray, row: int) -> IndexArray: ...
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerLayer:
+    """One matrix product per position, requantized by powers of two.
+
+        sum[o] = bias[row, o] + sum over j of weight[o, j] * input[j]
+        out[o] = clip((sum[o] + (2 ** shift[o] >> 1)) >> shift[o], low, high)        (>> rounds down)
+
+    kind "conv1": input[j] is channel j at the position. kind "conv3": input[(dy * 3 + dx) * I + i] is channel i at the
+    position moved by (dy - 1, dx - 1), zero outside the picture. With `upsample`, channel 4c + 2dy + dx at (y, x) then
+    becomes channel c at (2y + dy, 2x + dx).
+
+    weight int8 (O, I) or (O, 9 I); bias int32 (rows, O), or (1, O) where all rows share it; shift uint8 (O,).
+    """
+
+    kind: Literal["conv1", "conv3"]
+    weight: NDArray[np.int8]
+    bias: NDArray[np.int32]
+    shift: NDArray[np.uint8]
+    low: int
+    high: int
+    upsample: bool = False
+
+    @property
+    def taps(self) -> int:
+        return 9 if self.kind == "conv3" else 1
+
+    @property
+    def in_channels(self) -> int:
+        return self.weight.shape[1] // self.taps
+
+    @property
+    def out_channels(self) -> int:
+        """Channels after the layer, upsampling included."""
+        return self.weight.shape[0] // (4 if self.upsample else 1)
+
+    def forward(self, x: IntArray, row: int) -> NDArray[np.int32]:
+        """Activations (I, h, w) to activations (O, h, w), or (O / 4, 2h, 2w) with `upsample`."""
+        channels, height, width = x.shape
+        if self.taps == 9:
+            padded = np.zeros((channels, height + 2, width + 2))
+            padded[:, 1:-1, 1:-1] = x
+            moved = [padded[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
+            columns = np.stack(moved).reshape(9 * channels, height * width)
+        else:
+            columns = x.reshape(channels, height * width).astype(np.float64)
+        # Integers below 2 ** 24 in float64: the product is exact in whatever order the sums are taken.
+        total = (self.weight.astype(np.float64) @ columns).astype(np.int32)
+        total += self.bias[row if len(self.bias) > 1 else 0][:, None]
+        shift = self.shift.astype(np.int32)[:, None]
+        total += np.left_shift(np.int32(1), shift) >> 1
+        out: NDArray[np.int32] = np.clip(total >> shift, self.low, self.high).reshape(-1, height, width)
+        if self.upsample:
+            blocks = out.reshape(-1, 2, 2, height, width).transpose(0, 3, 1, 4, 2)
+            out = np.ascontiguousarray(blocks).reshape(-1, 2 * height, 2 * width)
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerNetwork:
+    """Layers in order, validated when made. An `Executor` itself: the reference."""
+
+    layers: tuple[IntegerLayer, ...]
+
+    def __post_init__(self) -> None:
+        self.validate()
+
+    @property
+    def in_channels(self) -> int:
+        return self.layers[0].in_channels
+
+    @property
+    def out_channels(self) -> int:
+        return self.layers[-1].out_channels
+
+    @property
+    def rows(self) -> int:
+        """Entropy rows that the biases distinguish; rows 0..rows - 1 are legal."""
+        return max(len(layer.bias) for layer in self.layers)
+
+    def validate(self) -> None:
+        """Raises WeightsError unless shapes fit, weights have 7 bits and no sum can reach 2 ** 24."""
+        if not self.layers:
+            msg = "integer network: there are no layers"
+            raise WeightsError(msg)
+        channels, bound = 0, MAX_INPUT
+        for number, layer in enumerate(self.layers):
+            _check_shapes(number, layer, channels)
+            _check_bounds(number, layer, bound)
+            channels, bound = layer.out_channels, max(abs(layer.low), abs(layer.high))
+        if any(len(layer.bias) not in (1, self.rows) for layer in self.layers):
+            rows = [len(layer.bias) for layer in self.layers]
+            msg = f"integer network: biases have {rows} rows, legal are 1 and one other number"
+            raise WeightsError(msg)
+        upsamplings = sum(layer.upsample for layer in self.layers)
+        if upsamplings != UPSAMPLINGS:
+            msg = f"integer network: {upsamplings} layers upsample, legal are {UPSAMPLINGS}"
+            raise WeightsError(msg)
+        last = self.layers[-1]
+        if last.low < 0 or last.high >= SCALE_COUNT:
+            msg = f"integer network: the output is in {last.low}..{last.high}, legal range 0..{SCALE_COUNT - 1}"
+            raise WeightsError(msg)
+
+    def forward(self, z: IntArray, row: int) -> IndexArray:
+        """Scale indices, uint8 (Cy, 4 hz, 4 wz) in 0..63, of z (Cz, hz, wz) in -127..127 for one entropy row.
+
+        Raises InputError: another shape, a value or a row outside its range.
+        """
+        if z.ndim != 3 or z.shape[0] != self.in_channels or z.dtype.kind not in "iu":
+            msg = f"integer network: input is {z.dtype} {z.shape}, legal are integers ({self.in_channels}, h, w)"
+            raise InputError(msg)
+        if z.size and (z.max() > MAX_INPUT or z.min() < -MAX_INPUT):
+            msg = f"integer network: input is in {z.min()}..{z.max()}, legal range {-MAX_INPUT}..{MAX_INPUT}"
+            raise InputError(msg)
+        if not 0 <= row < self.rows:
+            msg = f"integer network: row is {row}, legal range 0..{self.rows - 1}"
+            raise InputError(msg)
+        x: IntArray = z
+        for layer in self.layers:
+            x = layer.forward(x, row)
+        return x.astype(np.uint8)
+
+    __call__ = forward
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """What is stored: per layer i `i.weight`, `i.bias`, `i.shift`, `i.form` = taps, upsample, low, high (int32)."""
+        arrays: dict[str, NDArray[Any]] = {}
+        for number, layer in enumerate(self.layers):
+            arrays[f"{number}.weight"] = layer.weight
+            arrays[f"{number}.bias"] = layer.bias
+            arrays[f"{number}.shift"] = layer.shift
+            arrays[f"{number}.form"] = np.array([layer.taps, layer.upsample, layer.low, layer.high], np.int32)
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> IntegerNetwork:
+        """The inverse of `to_arrays`; raises WeightsError where the arrays are not a valid network."""
+        layers: list[IntegerLayer] = []
+        while f"{len(layers)}.form" in arrays:
+            number = len(layers)
+            form = arrays[f"{number}.form"]
+            if form.dtype != np.int32 or form.shape != (4,) or form[0] not in (1, 9) or form[1] not in (0, 1):
+                msg = (
+                    f"integer network: layer {number}: form is {form.tolist()}, legal: int32, 1 or 9, 0 or 1, low, high"
+                )
+                raise WeightsError(msg)
+            missing = [name for name in ("weight", "bias", "shift") if f"{number}.{name}" not in arrays]
+            if missing:
+                msg = f"integer network: layer {number}: the array '{missing[0]}' is missing"
+                raise WeightsError(msg)
+            layers.append(
+                IntegerLayer(
+                    kind="conv3" if form[0] == 9 else "conv1",
+                    weight=arrays[f"{number}.weight"],
+                    bias=arrays[f"{number}.bias"],
+                    shift=arrays[f"{number}.shift"],
+                    low=int(form[2]),
+                    high=int(form[3]),
+                    upsample=bool(form[1]),
+                )
+            )
+        return cls(tuple(layers))
+
+
+def _check_shapes(number: int, layer: IntegerLayer, channels: int) -> None:
+    """Raises WeightsError unless the layer's arrays fit each other and the channels that come in (0: any)."""
+    arrays = (
+        ("weight", layer.weight, np.int8, 2),
+        ("bias", layer.bias, np.int32, 2),
+        ("shift", layer.shift, np.uint8, 1),
+    )
+    for name, array, dtype, ndim in arrays:
+        if array.dtype != dtype or array.ndim != ndim or array.size == 0:
+            legal = f"{np.dtype(dtype)}, {ndim} dimensions, not empty"
+            msg = f"integer network: layer {number}: {name} is {array.dtype} {array.shape}, legal: {legal}"
+            raise WeightsError(msg)
+    outputs, columns = layer.weight.shape
+    fits = columns % layer.taps == 0 and layer.in_channels == (channels or layer.in_channels)
+    if (
+        not fits
+        or layer.bias.shape[1] != outputs
+        or layer.shift.shape != (outputs,)
+        or (layer.upsample and outputs % 4)
+    ):
+        msg = (
+            f"integer network: layer {number}: weight {layer.weight.shape}, bias {layer.bias.shape}, shift "
+            f"{layer.shift.shape} do not fit {channels or 'any'} channels, {layer.kind}, upsample {layer.upsample}"
+        )
+        raise WeightsError(msg)
+
+
+def _check_bounds(number: int, layer: IntegerLayer, bound: int) -> None:
+    """Raises WeightsError unless every partial sum stays below 2 ** 24 for inputs of magnitude up to bound."""
+    low, high = int(layer.weight.min()), int(layer.weight.max())
+    if low < WEIGHT_LOW or high > WEIGHT_HIGH:
+        msg = f"integer network: layer {number}: weights in {low}..{high}, legal range {WEIGHT_LOW}..{WEIGHT_HIGH}"
+        raise WeightsError(msg)
+    if not -SUM_LIMIT < layer.low <= layer.high < SUM_LIMIT:
+        msg = f"integer network: layer {number}: output range {layer.low}..{layer.high} is empty or too wide"
+        raise WeightsError(msg)
+    if layer.shift.max() > 24:
+        msg = f"integer network: layer {number}: shift is {layer.shift.max()}, legal range 0..24"
+        raise WeightsError(msg)
+    norm = np.abs(layer.weight.astype(np.int64)).sum(axis=1)
+    bias = np.abs(layer.bias.astype(np.int64)).max(axis=0)
+    worst = bound * norm + bias + (np.left_shift(1, layer.shift.astype(np.int64)) >> 1)
+    if worst.max() >= SUM_LIMIT:
+        channel = int(worst.argmax())
+        reach = f"sums of channel {channel} reach {worst[channel]}"
+        msg = f"integer network: layer {number}: {reach}, legal are below {SUM_LIMIT}"
+        raise WeightsError(msg)
+
+
+def known_answer(network: IntegerNetwork, executor: Executor | None = None) -> str:
+    """A digest of what the executor (by default the reference) makes of fixed inputs, SHA-256 in hexadecimal.
+
+    Inputs, each (Cz, 6, 9): noise over -127..127, the same noise's signs times 127 (which no saturating intermediate
+    survives), and zeros; each for the first, the middle and the last row.
+    """
+    shape = (network.in_channels, 6, 9)
+    state, noise = 1, []
+    for _ in range(network.in_channels * 6 * 9):
+        state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+        noise.append((state >> 16) % (2 * MAX_INPUT + 1) - MAX_INPUT)
+    plain = np.array(noise, np.int32).reshape(shape)
+    run: Executor = network if executor is None else executor
+    digest = hashlib.sha256()
+    for z in (plain, np.where(plain < 0, -MAX_INPUT, MAX_INPUT).astype(np.int32), np.zeros(shape, np.int32)):
+        for row in (0, network.rows // 2, network.rows - 1):
+            digest.update(np.ascontiguousarray(run(z, row), np.uint8).tobytes())
+    return digest.hexdigest()

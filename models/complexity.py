@@ -1,0 +1,37 @@
+"""Multiply-accumulates per pixel of each part, counted from the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from nacre.models.image import ImageModel
+from nacre.models.scale_decoder import IntegerConv
+
+SIDE = 256
+
+
+@torch.no_grad()
+def mac_per_pixel(model: ImageModel) -> dict[str, float]:
+    """Part name to MAC per pixel of the picture, convolutions only; the four context steps are all counted."""
+    counts = dict.fromkeys(("analysis", "hyper_analysis", "scale_decoder", "context", "synthesis"), 0.0)
+
+    def counter(part: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            # a transposed convolution meets each of its inputs, a convolution makes each of its outputs, once a weight
+            places = inputs[0] if isinstance(module, nn.ConvTranspose2d) else output
+            counts[part] += module.weight.numel() * places.shape[2] * places.shape[3] / SIDE**2  # type: ignore[operator]
+
+        return count
+
+    handles = []
+    for part in counts:
+        for module in getattr(model, part).modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | IntegerConv):
+                handles.append(module.register_forward_hook(counter(part)))
+    model(torch.zeros(1, 3, SIDE, SIDE), 50.0)
+    for handle in handles:
+        handle.remove()
+    return counts

@@ -1,0 +1,89 @@
+"""The image model: one network for all qualities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nacre.models.conditional import SymbolConditional
+from nacre.models.config import ImageConfig
+from nacre.models.context import ContextDecoder
+from nacre.models.prior import HyperPrior
+from nacre.models.rounding import round_ste
+from nacre.models.scale_decoder import Z_MAX, ScaleDecoder
+from nacre.models.transforms import Analysis, HyperAnalysis, Synthesis
+
+PADDING = 64
+
+
+class ImageModel(nn.Module):
+    """Hyperprior image codec whose scales come from integers alone.
+
+    ::
+
+              +-----+    y     +-----+   z   +---+  z_hat   +-------+
+        x --> | g_a |---+----->| h_a |------>| Q |----+---->|scale_d|--> index of scale (integers)
+              +-----+   |      +-----+       +---+    |     +-------+          |
+                        |                             |                        v
+                        |      +-------------------+  |            p(symbol | index), one pass
+                        +----->| context, 4 steps  |<-+
+                               | symbol = round(y  |
+                               |          - mean)  |---- y_hat --> g_s --> x_hat
+                               +-------------------+
+
+    Args:
+        config: widths and switches.
+    """
+
+    def __init__(self, config: ImageConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or ImageConfig()
+        self.analysis = Analysis(self.config)
+        self.synthesis = Synthesis(self.config)
+        self.hyper_analysis = HyperAnalysis(self.config)
+        self.prior = HyperPrior(self.config)
+        self.scale_decoder = ScaleDecoder(self.config)
+        self.context = ContextDecoder(self.config)
+        self.conditional = SymbolConditional(self.config.conditional)
+
+    @property
+    def downsampling_factor(self) -> int:
+        """Pictures are padded to a multiple of this."""
+        return PADDING
+
+    def row_position(self, position: Tensor) -> Tensor:
+        """The quality position (B,) in 0..1 rounded to the entropy row that the bitstream would use."""
+        last = self.config.rows - 1
+        return torch.floor(position * last + 0.5) / last
+
+    def forward(
+        self, x: Tensor, quality: Tensor | float = 50.0, *, hard: bool = False, skip_threshold: int = 0
+    ) -> dict[str, Any]:
+        """x (B, 3, H, W) in 0..1, sides multiples of 64; quality 0..100, a number or (B,).
+
+        Returns {"x_hat": (B, 3, H, W), "likelihoods": {"y": (B, C, H/16, W/16), "z": (B, Cz, H/64, W/64)}}. In training
+        the likelihoods see uniform noise and everything else straight-through rounding; ``hard`` gives the
+        likelihoods of the rounded symbols, and those below ``skip_threshold`` are zero and cost nothing.
+        """
+        if not isinstance(quality, Tensor):
+            quality = torch.full((x.shape[0],), float(quality), device=x.device)
+        position = quality / 100.0
+        row = self.row_position(position)
+        y = self.analysis(x * 255.0, position)
+        z = self.hyper_analysis(y)
+        z_hat = round_ste(z).clamp(-Z_MAX, Z_MAX)
+        index = self.scale_decoder(z_hat, row)
+        coded = (index >= skip_threshold).float() if hard and skip_threshold else None
+        residual, y_hat = self.context(y, z_hat, coded)
+        with torch.autocast(x.device.type, enabled=False):
+            if hard:
+                likelihood_y = self.conditional(torch.round(residual), index)
+                likelihood_y = likelihood_y if coded is None else torch.where(coded > 0, likelihood_y, 1.0)
+                likelihood_z = self.prior(z_hat, row)
+            else:
+                likelihood_y = self.conditional(residual + torch.rand_like(residual) - 0.5, index)
+                likelihood_z = self.prior(z + torch.rand_like(z) - 0.5, row)
+        x_hat = self.synthesis(y_hat, position) * (1.0 / 255.0)
+        return {"x_hat": x_hat, "likelihoods": {"y": likelihood_y, "z": likelihood_z}}

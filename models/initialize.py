@@ -1,0 +1,59 @@
+"""The linear start: both transforms begin as a two-stage principal-component transform with matched step sizes.
+
+A convolutional codec that starts from noise spends its first hours finding a block transform; here stage one holds the
+principal components of 8x8 patches, stage two those of 2x2 neighbours of them, the synthesis their transposes, and the
+gains ask for the uniform step sqrt(26 / lambda) on the 0..255 scale.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP
+from nacre.models.config import quality_to_lambda
+from nacre.models.image import ImageModel
+from nacre.models.transforms import PATCH, PIXEL_CENTRE, PIXEL_SCALE
+
+
+def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The leading eigenvectors (count, D) of the second moments of samples (N, D), and their standard deviations."""
+    moments = samples.double().T @ samples.double() / samples.shape[0]
+    values, vectors = torch.linalg.eigh(moments)
+    order = values.argsort(descending=True)[:count]
+    return vectors[:, order].T.float(), values[order].clamp_min(1e-12).sqrt().float()
+
+
+@torch.no_grad()
+def linear_start(model: ImageModel, crops: Tensor) -> None:
+    """Initialize ``model`` from training crops (N, 3, H, W) in 0..1, H and W multiples of 16."""
+    analysis, synthesis, config = model.analysis, model.synthesis, model.config
+    patches = F.pixel_unshuffle((crops * 255.0 - PIXEL_CENTRE) / PIXEL_SCALE, PATCH)
+    width = config.analysis_width
+    first, _ = principal_components(patches.permute(0, 2, 3, 1).flatten(0, 2), width)
+    analysis.embed.weight.copy_(first.view(width, 3, PATCH, PATCH))
+    analysis.embed.bias.zero_()  # type: ignore[union-attr]
+    components = torch.einsum("kd,ndhw->nkhw", first, patches)
+    neighbours = F.pixel_unshuffle(components, 2)  # channel = component * 4 + place
+    second, deviation = principal_components(neighbours.permute(0, 2, 3, 1).flatten(0, 2), config.latent_channels)
+    kernel = second.view(config.latent_channels, width, 2, 2)
+    analysis.down.weight.copy_(kernel)
+    analysis.down.bias.zero_()  # type: ignore[union-attr]
+    synthesis.up.weight.mul_(0.1)
+    synthesis.up.weight[:, :width].copy_(kernel)
+    synthesis.up.bias.zero_()  # type: ignore[union-attr]
+    synthesis.head.weight.zero_()
+    synthesis.head.weight[:, :width].copy_(first.T[:, :, None, None])
+    synthesis.head.bias.zero_()  # type: ignore[union-attr]
+
+    qualities = torch.linspace(0, 100, config.anchors)
+    steps = torch.tensor([math.sqrt(26.0 / quality_to_lambda(float(quality))) for quality in qualities])
+    log_gain = torch.log(PIXEL_SCALE / steps)
+    analysis.gain.log_gain.copy_(log_gain[:, None].expand(-1, config.latent_channels))
+    synthesis.gain.log_gain.copy_(-log_gain[:, None].expand(-1, config.latent_channels))
+    last = model.scale_decoder.layers[-1]
+    sigma = torch.exp(log_gain)[:, None] * deviation
+    last.bias.copy_(((sigma.log() - LOG_SCALE_MIN) / LOG_SCALE_STEP - 5.0).clamp(2.0, 62.0))

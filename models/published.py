@@ -1,0 +1,98 @@
+"""Published weights back into modules: what a later leg of training, or ``nacre.models.load``, starts from."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from torch import Tensor
+
+from nacre.bitstream.errors import WeightsError, WeightsNotFoundError
+from nacre.entropy.network import IntegerNetwork
+from nacre.models.config import ImageConfig
+from nacre.models.image import ImageModel
+from nacre.models.scale_decoder import IntegerConv
+
+GRAPHS = ("analysis.onnx", "context.onnx", "synthesis.onnx")
+SCALE_PREFIX = "scale."
+
+
+def training_arrays(model: ImageModel) -> dict[str, NDArray[Any]]:
+    """What no graph holds: the prior's and the conditional's parameters, the scale decoder's interpolated biases."""
+    arrays = {}
+    for name, parameter in model.named_parameters():
+        exact = name.startswith(("prior.", "conditional."))
+        if exact or (name.startswith("scale_decoder.") and name.endswith(".bias") and parameter.shape[0] > 1):
+            arrays[name] = parameter.detach().cpu().float().numpy()
+    return arrays
+
+
+def _float_layer(network: IntegerNetwork, number: int, module: IntegerConv) -> dict[str, Tensor]:
+    """Float weights and, where all rows share it, bias that quantize to layer ``number`` of the integer network."""
+    layer = network.layers[number]
+    exponent = torch.from_numpy(layer.shift.astype(np.float32)) - module.in_fraction + module.out_fraction
+    outputs, inputs, kernel, _ = module.weight.shape
+    weight = torch.from_numpy(layer.weight.astype(np.float32)).view(outputs, kernel, kernel, inputs)
+    parameters = {"weight": weight.permute(0, 3, 1, 2) * torch.exp2(-exponent)[:, None, None, None]}
+    if module.anchors == 1:
+        bias = torch.from_numpy(layer.bias.astype(np.float32))
+        parameters["bias"] = bias * torch.exp2(-exponent - module.in_fraction)
+    return parameters
+
+
+def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
+    """Configuration and parameters, as they ship, of a folder of published weights.
+
+    Raises WeightsNotFoundError where a file is missing, WeightsError where one cannot be understood.
+    """
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        config = ImageConfig.from_dict(manifest["config"])
+        model = ImageModel(config)
+        shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        parameters: dict[str, Tensor] = {}
+        for file in GRAPHS:
+            graph = onnx.load(folder / file)
+            for tensor in graph.graph.initializer:
+                if tensor.name in shapes:
+                    values = numpy_helper.to_array(tensor).astype(np.float32)
+                    parameters[tensor.name] = torch.from_numpy(values).view(shapes[tensor.name])
+        with np.load(folder / "training.npz", allow_pickle=False) as archive:
+            parameters |= {name: torch.from_numpy(archive[name]) for name in archive.files}
+        with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
+            scale = {
+                name.removeprefix(SCALE_PREFIX): archive[name] for name in archive.files if name.startswith(SCALE_PREFIX)
+            }
+        network = IntegerNetwork.from_arrays(scale)
+        for number, module in enumerate(model.scale_decoder.layers):
+            assert isinstance(module, IntegerConv)
+            for kind, values in _float_layer(network, number, module).items():
+                parameters[f"scale_decoder.layers.{number}.{kind}"] = values
+    except FileNotFoundError as error:
+        msg = f"published weights: {error.filename} is missing"
+        raise WeightsNotFoundError(msg) from error
+    except (ValueError, KeyError, RuntimeError) as error:
+        msg = f"published weights in {folder} cannot be read: {error}"
+        raise WeightsError(msg) from error
+    return config, parameters
+
+
+def load_published(folder: Path) -> ImageModel:
+    """The model of a folder of published weights, in evaluation mode; raises as ``read_published``."""
+    config, parameters = read_published(folder)
+    model = ImageModel(config)
+    missing = [
+        name
+        for name in model.load_state_dict(parameters, strict=False).missing_keys
+        if name in dict(model.named_parameters())
+    ]
+    if missing:
+        msg = f"published weights in {folder} lack {', '.join(missing)}"
+        raise WeightsError(msg)
+    return model.eval()

@@ -1,0 +1,101 @@
+"""The examples and the tables of SPEC.md agree with the package."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nacre import bitstream, entropy
+from nacre.bitstream import RESERVED, PictureHeader, UnitType, read_picture, tiles, write_picture
+
+SPEC = (Path(bitstream.__file__).parent / "SPEC.md").read_text(encoding="utf-8")
+
+
+def example(name: str) -> str:
+    """The content of the one fenced block called `name`."""
+    found = re.findall(rf"^```{name}\n(.*?)^```$", SPEC, re.MULTILINE | re.DOTALL)
+    assert len(found) == 1
+    return str(found[0])
+
+
+def fields(name: str) -> dict[str, str]:
+    return dict(line.split(": ") for line in example(name).splitlines())
+
+
+def integers(text: str) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    return np.array([int(word) for word in text.split()], np.int32)
+
+
+def test_stream() -> None:
+    data = bytes.fromhex(example("stream"))
+    picture = read_picture(io.BytesIO(data))
+    header = picture.header
+    assert header == PictureHeader(
+        width=150,
+        height=70,
+        chroma=0,
+        quality=25600,
+        profile="test",
+        digest=bytes.fromhex("00010203fcfdfeff"),
+        live_channels=1,
+        skip_threshold=0,
+        tile_size=128,
+        tile_margin=32,
+    )
+    areas = [tuple(tile.area) for tile in tiles(header.width, header.height, header.tile_size, header.tile_margin)]
+    assert areas == [(0, 0, 150, 70), (96, 0, 54, 70)]
+    file = io.BytesIO()
+    write_picture(file, picture)
+    assert file.getvalue() == data
+
+
+def test_unit_types() -> None:
+    rows = [line.strip("|").split("|") for line in SPEC.splitlines() if re.match(r"\| [0-9A-F]{2} \|", line)]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    known = {int(row[0], 16): row[1] for row in cells if row[1].isupper()}
+    assert known == {int(unit_type): unit_type.name for unit_type in UnitType}
+    pairs = [(row[i], row[i + 1]) for row in cells if not row[1].isupper() for i in (0, 2) if row[i]]
+    assert {int(number, 16): purpose for number, purpose in pairs} == RESERVED
+
+
+def test_symbols() -> None:
+    values = fields("symbols")
+    tables = entropy.TableSet.stack([integers(values[f"table {number}"]) for number in range(3)])
+    symbols, numbers = integers(values["symbols"]), integers(values["numbers"])
+    for engine in (entropy.default_engine(), entropy.PYTHON_ENGINE):
+        encoder = entropy.SymbolEncoder(engine)
+        encoder.encode(symbols, numbers, tables)
+        assert encoder.finish().hex() == values["code"]
+        decoder = entropy.SymbolDecoder(bytes.fromhex(values["code"]), engine)
+        assert decoder.decode(numbers, tables).tolist() == symbols.tolist()
+        decoder.finish()
+
+
+def test_raw_bits_with_a_long_carry() -> None:
+    values = fields("raw")
+    numbers = integers(values["values"])
+    for engine in (entropy.default_engine(), entropy.PYTHON_ENGINE):
+        encoder = engine.encoder()
+        encoder.encode_bits(numbers, np.full_like(numbers, int(values["bits"])))
+        assert encoder.words().astype("<u4").tobytes().rstrip(b"\0").hex() == values["code"]
+
+
+def test_symbols_check() -> None:
+    check = entropy.symbols_check(np.array([[[1, -1]]]), np.array([[[0, 300]]]))
+    assert f"have the check {check:08X}." in SPEC
+
+
+@pytest.mark.parametrize(("total", "expected"), [(-5, -2), (-4, -2), (4, 2), (5, 3)])
+def test_rounding_of_the_scale_network(total: int, expected: int) -> None:
+    layer = entropy.IntegerLayer(
+        kind="conv1",
+        weight=np.array([[1]], np.int8),
+        bias=np.zeros((1, 1), np.int32),
+        shift=np.array([1], np.uint8),
+        low=-9,
+        high=9,
+    )
+    assert layer.forward(np.array([[[total]]]), 0).item() == expected

@@ -1,0 +1,62 @@
+"""The tiny seeded model of the tests: ``python -m nacre.tools.tiny_model FOLDER``. Untrained, but every part is there."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from nacre.models.config import ImageConfig
+from nacre.models.image import ImageModel
+from nacre.models.initialize import linear_start
+from nacre.tools.export import publish
+
+CONFIG = ImageConfig(
+    name="tiny", latent_channels=24, hyper_channels=8, hyper_hidden=8, analysis_width=24, analysis_hidden=16,
+    analysis_blocks=1, analysis_latent_hidden=16, synthesis_width=24, synthesis_hidden=16, synthesis_blocks=1,
+    synthesis_latent_hidden=16, synthesis_latent_blocks=1, context_width=16, context_hidden=16, scale_hidden=16,
+    scale_upsampled=8, scale_fine=12, anchors=5, rows=11,
+)  # fmt: skip
+
+
+def smooth_noise(count: int, side: int) -> torch.Tensor:
+    """Pictures (count, 3, side, side) in 0..1 whose spectrum falls like that of photographs."""
+    frequencies = torch.fft.fftfreq(side).square()
+    radius = (frequencies[:, None] + frequencies[None, :]).sqrt().clamp_min(1 / side)
+    noise = torch.fft.fft2(torch.randn(count, 3, side, side)) / radius**1.2
+    field = torch.fft.ifft2(noise).real
+    field = field + field.mean(1, keepdim=True)
+    field = (field - field.mean((2, 3), keepdim=True)) / field.std((2, 3), keepdim=True)
+    return (0.5 + 0.2 * field).clamp(0, 1)
+
+
+def build() -> ImageModel:
+    """The model: linear start on noise, everything that starts at zero moved a little so that tests see it work."""
+    torch.manual_seed(20)
+    model = ImageModel(CONFIG)
+    linear_start(model, smooth_noise(48, 64))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "project.weight" in name or "predict" in name:
+                parameter.add_(0.02 * torch.randn_like(parameter))
+            elif name.endswith("log_stretch"):
+                parameter.sub_(1.0)
+    return model
+
+
+def main(arguments: list[str]) -> int:
+    """Command line."""
+    if len(arguments) != 1:
+        print("usage: python -m nacre.tools.tiny_model FOLDER", file=sys.stderr)
+        return 2
+    torch.set_num_threads(1)
+    publish(
+        build().eval(), Path(arguments[0]), skip_threshold=4, live=[8, 8, 16] + [24] * 8, version="0.1.0",
+        notes={"note": "untrained test model"},
+    )  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
