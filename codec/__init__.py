@@ -1,4 +1,12 @@
-"""nacre: a learned image codec with exact entropy decoding and trained weights in the package."""
+"""nacre: a learned image codec with exact entropy decoding and trained weights in the package.
+
+    data = nacre.encode(image, quality=60)        # PIL.Image, path, bytes, file object or uint8 array (H, W[, 1..4])
+    image = nacre.decode(data)                    # PIL.Image; nacre.decode_array(data) gives the array
+    info = nacre.inspect(data)                    # header and sizes, no weights needed
+    codec = nacre.ImageCodec(threads=2)           # models loaded once
+
+Everything is imported on first use, so that `import nacre` costs next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +14,92 @@ if __name__ != "nacre":
     msg = "this folder is installed as the package 'nacre'; import nacre instead (see README.md)"
     raise ImportError(msg)
 
+from typing import TYPE_CHECKING, Any
+
 from nacre.version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from nacre.api import decode, decode_array, encode, inspect, verify
+    from nacre.bitstream.errors import (
+        BackendError,
+        ChecksumError,
+        FormatError,
+        InputError,
+        LimitError,
+        NacreError,
+        TruncatedError,
+        UnsupportedVersionError,
+        WeightsError,
+        WeightsMismatchError,
+        WeightsNotFoundError,
+    )
+    from nacre.image import ImageCodec, Verification
+    from nacre.inspection import PictureInfo
+
+_HOME = {
+    **dict.fromkeys(("encode", "decode", "decode_array", "inspect", "verify"), "nacre.api"),
+    **dict.fromkeys(("ImageCodec", "Verification"), "nacre.image"),
+    "PictureInfo": "nacre.inspection",
+    **dict.fromkeys(
+        (
+            "BackendError",
+            "ChecksumError",
+            "FormatError",
+            "InputError",
+            "LimitError",
+            "NacreError",
+            "TruncatedError",
+            "UnsupportedVersionError",
+            "WeightsError",
+            "WeightsMismatchError",
+            "WeightsNotFoundError",
+        ),
+        "nacre.bitstream.errors",
+    ),
+}
+_SUBPACKAGES = ("bitstream", "entropy", "models", "weights")
+
+__all__ = [
+    "BackendError",
+    "ChecksumError",
+    "FormatError",
+    "ImageCodec",
+    "InputError",
+    "LimitError",
+    "NacreError",
+    "PictureInfo",
+    "TruncatedError",
+    "UnsupportedVersionError",
+    "Verification",
+    "WeightsError",
+    "WeightsMismatchError",
+    "WeightsNotFoundError",
+    "__version__",
+    "decode",
+    "decode_array",
+    "encode",
+    "inspect",
+    "verify",
+]
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _SUBPACKAGES:
+        try:
+            return import_module(f"nacre.{name}")
+        except ModuleNotFoundError as error:
+            if name == "models" and error.name in ("torch", "compressai", "onnx"):
+                msg = f"nacre.models needs {error.name}: pip install 'nacre[train]'"
+                raise ModuleNotFoundError(msg, name=error.name) from error
+            raise
+    if name not in _HOME:
+        msg = f"module 'nacre' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = globals()[name] = getattr(import_module(_HOME[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_SUBPACKAGES})

@@ -19,10 +19,11 @@ from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
 from nacre.bitstream.errors import FormatError, InputError
 from nacre.entropy.rangecoder import INVALID, PRECISION, Int32Array, PlainEngine, Words
 from nacre.entropy.tables import MAX_SYMBOL, TOTAL_BITS, IntArray, TableSet
-from numpy.typing import NDArray
 
 LENGTH_BITS = 4
 MAX_LENGTH = MAX_SYMBOL.bit_length()
@@ -253,7 +254,8 @@ class SymbolDecoder:
         if magnitude.max() > MAX_SYMBOL:
             msg = f"magnitude of an escaped symbol is {magnitude.max()}, legal range {radius + 1}..{MAX_SYMBOL}"
             raise FormatError(msg)
-        return np.where(negative, -magnitude, magnitude).astype(np.int32)
+        symbols: Int32Array = np.where(negative, -magnitude, magnitude).astype(np.int32)
+        return symbols
 
     def finish(self) -> None:
         """Raises FormatError if bytes are left over, as far as a range coder can tell."""

@@ -12,11 +12,12 @@ import zlib
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from nacre.bitstream.errors import FormatError, InputError
 from nacre.entropy.coder import Engine, SymbolDecoder, SymbolEncoder
 from nacre.entropy.network import MAX_INPUT, Executor, IndexArray
 from nacre.entropy.tables import IntArray, TableSet
-from numpy.typing import NDArray
 
 Shape = tuple[int, int, int]
 

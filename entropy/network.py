@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
+
 from nacre.bitstream.errors import InputError, WeightsError
 from nacre.entropy.tables import SCALE_COUNT, IntArray
-from numpy.typing import NDArray
 
 MAX_INPUT = 127  # largest magnitude of a hyper-latent symbol
 WEIGHT_LOW, WEIGHT_HIGH = -64, 63  # so that no 16-bit intermediate of two 8-bit products can saturate
@@ -59,25 +60,26 @@ class IntegerLayer:
 
     @property
     def in_channels(self) -> int:
-        return self.weight.shape[1] // self.taps
+        return int(self.weight.shape[1]) // self.taps
 
     @property
     def out_channels(self) -> int:
         """Channels after the layer, upsampling included."""
-        return self.weight.shape[0] // (4 if self.upsample else 1)
+        return int(self.weight.shape[0]) // (4 if self.upsample else 1)
 
     def forward(self, x: IntArray, row: int) -> NDArray[np.int32]:
         """Activations (I, h, w) to activations (O, h, w), or (O / 4, 2h, 2w) with `upsample`."""
         channels, height, width = x.shape
-        if self.taps == 9:
-            padded = np.zeros((channels, height + 2, width + 2))
-            padded[:, 1:-1, 1:-1] = x
-            moved = [padded[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
-            columns = np.stack(moved).reshape(9 * channels, height * width)
-        else:
-            columns = x.reshape(channels, height * width).astype(np.float64)
-        # Integers below 2 ** 24 in float64: the product is exact in whatever order the sums are taken.
-        total = (self.weight.astype(np.float64) @ columns).astype(np.int32)
+        margin = 1 if self.kind == "conv3" else 0
+        padded = np.zeros((channels, height + 2 * margin, width + 2 * margin))
+        padded[:, margin : margin + height, margin : margin + width] = x
+        # Integers below 2 ** 24 in float64: the products are exact in whatever order the sums are taken.
+        weight = self.weight.astype(np.float64).reshape(-1, self.taps, channels)
+        exact = np.zeros((len(weight), height * width))
+        for tap in range(self.taps):
+            dy, dx = divmod(tap, 3)
+            exact += weight[:, tap] @ padded[:, dy : dy + height, dx : dx + width].reshape(channels, -1)
+        total = exact.astype(np.int32)
         total += self.bias[row if len(self.bias) > 1 else 0][:, None]
         shift = self.shift.astype(np.int32)[:, None]
         total += np.left_shift(np.int32(1), shift) >> 1
@@ -107,7 +109,7 @@ class IntegerNetwork:
 
     @property
     def rows(self) -> int:
-        """Entropy rows that the biases distinguish; rows 0..rows - 1 are legal."""
+        """Entropy rows that the biases distinguish; where it is 1, every row gives the same."""
         return max(len(layer.bias) for layer in self.layers)
 
     def validate(self) -> None:
@@ -144,7 +146,7 @@ class IntegerNetwork:
         if z.size and (z.max() > MAX_INPUT or z.min() < -MAX_INPUT):
             msg = f"integer network: input is in {z.min()}..{z.max()}, legal range {-MAX_INPUT}..{MAX_INPUT}"
             raise InputError(msg)
-        if not 0 <= row < self.rows:
+        if row < 0 or 1 < self.rows <= row:
             msg = f"integer network: row is {row}, legal range 0..{self.rows - 1}"
             raise InputError(msg)
         x: IntArray = z

@@ -22,9 +22,10 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from nacre.bitstream.errors import FormatError
 from nacre.entropy.tables import TOTAL_BITS
-from numpy.typing import NDArray
 
 PRECISION = 24
 _WORD = (1 << 32) - 1

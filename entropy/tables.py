@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-from nacre.bitstream.errors import InputError, WeightsError
 from numpy.typing import NDArray
+
+from nacre.bitstream.errors import InputError, WeightsError
+from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS
 
 TOTAL_BITS = 16
 TOTAL = 1 << TOTAL_BITS
 MAX_SYMBOL = 16383  # largest magnitude of a symbol that the escape code can carry
-SCALE_COUNT = 64  # levels of the scale, hence values of a scale index
+SCALE_COUNT = SCALE_LEVELS  # values of a scale index
 MAX_TABLES = 1 << 16  # table indices are sorted as 16-bit numbers
 
 IntArray = NDArray[np.integer[Any]]
@@ -124,9 +126,9 @@ def _integers(name: str, array: NDArray[Any], low: int, high: int) -> NDArray[An
     return array
 
 
-def scale_levels(first: float = 0.05, last: float = 256.0) -> FloatArray:
-    """The standard deviations of the scale's levels, float64 (64,): geometric from first to last, in symbol steps."""
-    levels: FloatArray = np.exp(np.linspace(math.log(first), math.log(last), SCALE_COUNT))
+def scale_levels() -> FloatArray:
+    """The standard deviations of the scale's levels, float64 (64,), in symbol steps."""
+    levels: FloatArray = np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * np.arange(SCALE_LEVELS))
     return levels
 
 
@@ -247,4 +249,5 @@ def mix_tables(frequencies: IntArray, weights: IntArray, offsets: IntArray) -> N
         mass[first : first + kept.size] += factor * kept
         mass[regular] += factor * int(row.sum() - kept.sum())
     cdf = np.arange(count + 1) + (np.concatenate([[0], np.cumsum(mass)]) >> (weight_sum.bit_length() - 1))
-    return np.diff(cdf)
+    mixed: NDArray[np.int64] = np.diff(cdf)
+    return mixed

@@ -1,4 +1,4 @@
-"""PyTorch networks of nacre (extra ``train``): transforms, likelihoods, losses and quantization-aware integer layers."""
+"""PyTorch networks of nacre (extra ``train``): transforms, likelihoods, losses, integer layers."""
 
 from __future__ import annotations
 

@@ -78,14 +78,16 @@ class SymbolConditional(nn.Module):
         else:
             level = index.detach().long()
             if self.family == "mixture":
-                weights, ratios = self.components()
+                # one look-up for weights and ratios; embedding's backward is far cheaper than that of indexing
+                table = torch.cat(self.components()).T  # (levels, 4)
+                looked_up = torch.nn.functional.embedding(level, table).unbind(-1)
                 likelihood = torch.zeros_like(residual)
-                for weight, ratio in zip(weights, ratios, strict=True):
-                    inverse = 1 / (sigma * ratio[level])
-                    part = _normal_cdf(upper * inverse) - _normal_cdf(lower * inverse)
-                    likelihood = likelihood + weight[level] * part
+                for weight, ratio in zip(looked_up[:2], looked_up[2:], strict=True):
+                    inverse = 1 / (sigma * ratio)
+                    likelihood = likelihood + weight * (_normal_cdf(upper * inverse) - _normal_cdf(lower * inverse))
             else:
-                beta = torch.exp(self.shape[0]).clamp(0.4, 3.0)[level]
+                table = torch.exp(self.shape[0]).clamp(0.4, 3.0)[:, None]
+                beta = torch.nn.functional.embedding(level, table).squeeze(-1)
                 likelihood = self._generalized_cdf(upper, sigma, beta) - self._generalized_cdf(lower, sigma, beta)
         return self.bound(likelihood)  # type: ignore[no-any-return]
 

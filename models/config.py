@@ -12,7 +12,7 @@ LAMBDA_MAX = 0.3
 
 
 def quality_to_lambda(quality: float) -> float:
-    """Lagrangian multiplier of a quality in 0..100, log-spaced from 0.0005 to 0.3 (squared error on the 0..255 scale)."""
+    """Lagrangian multiplier of a quality in 0..100, log-spaced 0.0005 to 0.3 (squared error on the 0..255 scale)."""
     return float(LAMBDA_MIN * (LAMBDA_MAX / LAMBDA_MIN) ** (quality / 100.0))
 
 

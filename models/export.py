@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from nacre.entropy.network import IntegerNetwork
 from nacre.models.image import ImageModel
 from nacre.models.scale_decoder import Z_MAX
+from nacre.models.transforms import denormalize, normalize
 
 OPSET = 17
 HALF_MINIMUM = 64  # smaller initializers stay in single precision
@@ -32,7 +33,7 @@ class AnalysisGraph(nn.Module):
         self.analysis, self.hyper_analysis = model.analysis, model.hyper_analysis
 
     def forward(self, image: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.analysis(image.permute(0, 3, 1, 2).float(), position)
+        y = self.analysis(normalize(image.permute(0, 3, 1, 2).float()), position)
         return y, torch.round(self.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
 
 
@@ -56,7 +57,9 @@ class SynthesisGraph(nn.Module):
         self.synthesis = model.synthesis
 
     def forward(self, y_hat: Tensor, position: Tensor) -> Tensor:
-        return torch.round(self.synthesis(y_hat, position)).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        return (
+            torch.round(denormalize(self.synthesis(y_hat, position))).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        )
 
 
 def _trace(

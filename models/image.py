@@ -13,7 +13,7 @@ from nacre.models.context import ContextDecoder
 from nacre.models.prior import HyperPrior
 from nacre.models.rounding import round_ste
 from nacre.models.scale_decoder import Z_MAX, ScaleDecoder
-from nacre.models.transforms import Analysis, HyperAnalysis, Synthesis
+from nacre.models.transforms import Analysis, HyperAnalysis, Synthesis, denormalize, normalize
 
 PADDING = 64
 
@@ -58,20 +58,28 @@ class ImageModel(nn.Module):
         last = self.config.rows - 1
         return torch.floor(position * last + 0.5) / last
 
-    def forward(
-        self, x: Tensor, quality: Tensor | float = 50.0, *, hard: bool = False, skip_threshold: int = 0
-    ) -> dict[str, Any]:
+    def forward(self, x: Tensor, quality: Tensor | float = 50.0) -> dict[str, Any]:
         """x (B, 3, H, W) in 0..1, sides multiples of 64; quality 0..100, a number or (B,).
 
-        Returns {"x_hat": (B, 3, H, W), "likelihoods": {"y": (B, C, H/16, W/16), "z": (B, Cz, H/64, W/64)}}. In training
-        the likelihoods see uniform noise and everything else straight-through rounding; ``hard`` gives the
-        likelihoods of the rounded symbols, and those below ``skip_threshold`` are zero and cost nothing.
+        Returns {"x_hat": (B, 3, H, W), "likelihoods": {"y": (B, C, H/16, W/16), "z": (B, Cz, H/64, W/64)}}:
+        with uniform noise in the likelihoods in training mode, with rounded symbols, as a stream would hold them, in
+        evaluation mode.
         """
         if not isinstance(quality, Tensor):
             quality = torch.full((x.shape[0],), float(quality), device=x.device)
+        output = self.code(normalize(x * 255.0), quality, hard=not self.training)
+        output["x_hat"] = denormalize(output["x_hat"]) * (1.0 / 255.0)
+        return output
+
+    def code(self, x: Tensor, quality: Tensor, *, hard: bool, skip_threshold: int = 0) -> dict[str, Any]:
+        """As ``forward`` between normalized pixels (see transforms.py), quality (B,).
+
+        ``hard``: likelihoods of the rounded symbols instead of noisy ones; symbols whose scale index is below
+        ``skip_threshold`` are then zero and cost nothing.
+        """
         position = quality / 100.0
         row = self.row_position(position)
-        y = self.analysis(x * 255.0, position)
+        y = self.analysis(x, position)
         z = self.hyper_analysis(y)
         z_hat = round_ste(z).clamp(-Z_MAX, Z_MAX)
         index = self.scale_decoder(z_hat, row)
@@ -85,5 +93,4 @@ class ImageModel(nn.Module):
             else:
                 likelihood_y = self.conditional(residual + torch.rand_like(residual) - 0.5, index)
                 likelihood_z = self.prior(z + torch.rand_like(z) - 0.5, row)
-        x_hat = self.synthesis(y_hat, position) * (1.0 / 255.0)
-        return {"x_hat": x_hat, "likelihoods": {"y": likelihood_y, "z": likelihood_z}}
+        return {"x_hat": self.synthesis(y_hat, position), "likelihoods": {"y": likelihood_y, "z": likelihood_z}}

@@ -16,7 +16,7 @@ from torch import Tensor
 from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP
 from nacre.models.config import quality_to_lambda
 from nacre.models.image import ImageModel
-from nacre.models.transforms import PATCH, PIXEL_CENTRE, PIXEL_SCALE
+from nacre.models.transforms import PATCH, PIXEL_SCALE, normalize
 
 
 def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -31,7 +31,7 @@ def principal_components(samples: Tensor, count: int) -> tuple[Tensor, Tensor]:
 def linear_start(model: ImageModel, crops: Tensor) -> None:
     """Initialize ``model`` from training crops (N, 3, H, W) in 0..1, H and W multiples of 16."""
     analysis, synthesis, config = model.analysis, model.synthesis, model.config
-    patches = F.pixel_unshuffle((crops * 255.0 - PIXEL_CENTRE) / PIXEL_SCALE, PATCH)
+    patches = F.pixel_unshuffle(normalize(crops * 255.0), PATCH)
     width = config.analysis_width
     first, _ = principal_components(patches.permute(0, 2, 3, 1).flatten(0, 2), width)
     analysis.embed.weight.copy_(first.view(width, 3, PATCH, PATCH))

@@ -33,6 +33,15 @@ def training_arrays(model: ImageModel) -> dict[str, NDArray[Any]]:
     return arrays
 
 
+def _initializers(graph: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
+    """Initializers by name in single precision; what the exporter stored once for several equal ones, by each name."""
+    values = {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.graph.initializer}
+    for node in graph.graph.node:  # in topological order
+        if node.op_type in ("Identity", "Cast") and node.input[0] in values:
+            values[node.output[0]] = values[node.input[0]].copy()
+    return values
+
+
 def _float_layer(network: IntegerNetwork, number: int, module: IntegerConv) -> dict[str, Tensor]:
     """Float weights and, where all rows share it, bias that quantize to layer ``number`` of the integer network."""
     layer = network.layers[number]
@@ -58,16 +67,16 @@ def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         parameters: dict[str, Tensor] = {}
         for file in GRAPHS:
-            graph = onnx.load(folder / file)
-            for tensor in graph.graph.initializer:
-                if tensor.name in shapes:
-                    values = numpy_helper.to_array(tensor).astype(np.float32)
-                    parameters[tensor.name] = torch.from_numpy(values).view(shapes[tensor.name])
+            for name, values in _initializers(onnx.load(folder / file)).items():
+                if name in shapes:
+                    parameters[name] = torch.from_numpy(values).view(shapes[name])
         with np.load(folder / "training.npz", allow_pickle=False) as archive:
             parameters |= {name: torch.from_numpy(archive[name]) for name in archive.files}
         with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
             scale = {
-                name.removeprefix(SCALE_PREFIX): archive[name] for name in archive.files if name.startswith(SCALE_PREFIX)
+                name.removeprefix(SCALE_PREFIX): archive[name]
+                for name in archive.files
+                if name.startswith(SCALE_PREFIX)
             }
         network = IntegerNetwork.from_arrays(scale)
         for number, module in enumerate(model.scale_decoder.layers):

@@ -12,7 +12,6 @@ from nacre.entropy.network import IntegerLayer, IntegerNetwork
 from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS
 from nacre.entropy.tables import TableSet, mix_tables, quantize_pmf
 from nacre.models.conditional import SymbolConditional
-from nacre.models.image import ImageModel
 from nacre.models.prior import HyperPrior
 from nacre.models.scale_decoder import HIDDEN_MAX, LEVELS, Z_MAX, IntegerConv, ScaleDecoder
 

@@ -18,8 +18,18 @@ PIXEL_CENTRE = 127.5
 PIXEL_SCALE = 64.0
 
 
+def normalize(pixels: Tensor) -> Tensor:
+    """Pixels on the 0..255 scale to the range in which the networks work."""
+    return (pixels - PIXEL_CENTRE) * (1.0 / PIXEL_SCALE)
+
+
+def denormalize(x: Tensor) -> Tensor:
+    """The inverse of ``normalize``; neither rounded nor clipped."""
+    return x * PIXEL_SCALE + PIXEL_CENTRE
+
+
 class Analysis(nn.Module):
-    """x (B, 3, H, W) in 0..255, H and W multiples of 16 -> gained latent y (B, latent_channels, H/16, W/16)
+    """x (B, 3, H, W), normalized, H and W multiples of 16 -> gained latent y (B, latent_channels, H/16, W/16)
 
     8x8 stride 8 -> blocks at 1/8 -> 2x2 stride 2 -> blocks at 1/16 -> gain(quality)
     """
@@ -28,16 +38,17 @@ class Analysis(nn.Module):
         super().__init__()
         width, latent, anchors = config.analysis_width, config.latent_channels, config.anchors
         self.embed = nn.Conv2d(3, width, PATCH, stride=PATCH)
-        self.blocks = nn.ModuleList(ResidualBlock(width, config.analysis_hidden, anchors) for _ in range(config.analysis_blocks))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(width, config.analysis_hidden, anchors) for _ in range(config.analysis_blocks)
+        )
         self.down = nn.Conv2d(width, latent, 2, stride=2)
         self.latent_blocks = nn.ModuleList(
-            ResidualBlock(latent, config.analysis_latent_hidden, anchors)
-            for _ in range(config.analysis_latent_blocks)
+            ResidualBlock(latent, config.analysis_latent_hidden, anchors) for _ in range(config.analysis_latent_blocks)
         )
         self.gain = QualityGain(latent, anchors)
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        h = self.embed((x - PIXEL_CENTRE) * (1.0 / PIXEL_SCALE))
+        h = self.embed(x)
         for block in self.blocks:
             h = block(h, position)
         y = self.down(h)
@@ -47,7 +58,7 @@ class Analysis(nn.Module):
 
 
 class Synthesis(nn.Module):
-    """y_hat (B, latent_channels, h, w), gained -> x_hat (B, 3, 16h, 16w), about 0..255, not clipped
+    """y_hat (B, latent_channels, h, w), gained -> x_hat (B, 3, 16h, 16w), normalized, not clipped
 
     gain(quality) -> blocks at 1/16 -> transposed 2x2 stride 2 -> blocks at 1/8 -> 1x1 -> depth-to-space 8
     """
@@ -73,7 +84,7 @@ class Synthesis(nn.Module):
         h = self.up(h)
         for block in self.blocks:
             h = block(h, position)
-        return F.pixel_shuffle(self.head(h), PATCH).float() * PIXEL_SCALE + PIXEL_CENTRE
+        return F.pixel_shuffle(self.head(h), PATCH).float()
 
 
 class HyperAnalysis(nn.Module):

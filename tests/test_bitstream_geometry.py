@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nacre.bitstream import Rectangle, padded_size, tile_count, tile_grid, tiles, y_grid, z_grid
 
 sizes = st.integers(1, 700)

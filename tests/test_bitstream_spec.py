@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from nacre import bitstream, entropy
 from nacre.bitstream import RESERVED, PictureHeader, UnitType, read_picture, tiles, write_picture
 

@@ -9,6 +9,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from nacre.bitstream import (
     RESERVED,
     SIGNATURE,

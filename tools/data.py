@@ -68,7 +68,9 @@ def load_pictures(folder: Path, *, minimum: int, limit: int | None = None) -> tu
         if min(picture.shape[:2]) >= minimum:
             (validation if name in held_out else training).append(picture)
     if not training or not validation:
-        msg = f"{folder}: {len(training)} training and {len(validation)} validation pictures of at least {minimum} pixels"
+        msg = (
+            f"{folder}: {len(training)} training and {len(validation)} validation pictures of at least {minimum} pixels"
+        )
         raise ValueError(msg)
     return training, validation
 

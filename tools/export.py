@@ -1,4 +1,4 @@
-"""Publish a checkpoint: ``python -m nacre.tools.export RUN FOLDER --data FOLDER`` writes graphs, tables and manifest."""
+"""Publish a checkpoint, graphs, tables and manifest: ``python -m nacre.tools.export RUN FOLDER --data FOLDER``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from nacre.models.export import export_graphs, export_scale_decoder
 from nacre.models.image import ImageModel
 from nacre.models.published import SCALE_PREFIX, load_published, training_arrays
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables
+from nacre.models.transforms import normalize
 from nacre.tools.data import centre_crops, load_pictures
 from nacre.tools.train import load_weights, measure
 from nacre.version import __version__
@@ -44,10 +45,10 @@ def live_channels(model: ImageModel, crops: Tensor, skip_threshold: int) -> list
     """For each entropy row, how many leading latent channels hold symbols, measured on crops (N, 3, H, W) uint8."""
     rows = model.config.rows
     counts: list[int] = []
-    x = crops.float() / 255.0
+    x = normalize(crops.float())
     for row in range(rows):
         position = torch.full((len(x),), row / (rows - 1))
-        y = model.analysis(x * 255.0, position)
+        y = model.analysis(x, position)
         z_hat = torch.round(model.hyper_analysis(y)).clamp(-127, 127)
         mask = (model.scale_decoder(z_hat, position) >= skip_threshold).float()
         symbols, _ = model.context(y, z_hat, mask)
@@ -98,7 +99,9 @@ def publish(
         "live_channels": live,
         "mac_per_pixel": {name: round(count, 1) for name, count in mac_per_pixel(model).items()},
         "config": model.config.to_dict(),
-        "files": {name: {"sha256": value, "bytes": (temporary / name).stat().st_size} for name, value in hashes.items()},
+        "files": {
+            name: {"sha256": value, "bytes": (temporary / name).stat().st_size} for name, value in hashes.items()
+        },
         "training": notes,
     }
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
@@ -112,7 +115,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="nacre.tools.export", description=__doc__)
     parser.add_argument("run", type=Path, help="run folder, state.pt, or published weights to write again")
     parser.add_argument("folder", type=Path, help="folder of the profile, for instance weights/fast")
-    parser.add_argument("--data", type=Path, required=True, help="the training data: thresholds are chosen on its validation")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="training data: its validation files choose the threshold"
+    )
     parser.add_argument("--version", default=__version__)
     parser.add_argument("--note", default="", help="one line for the manifest: data, hardware, minutes")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

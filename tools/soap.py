@@ -2,7 +2,7 @@
 
 Made for small convolutional networks on few cores: weights are seen as matrices (outputs, inputs * k * k), sides above
 ``max_side`` keep the identity, the statistics are updated every ``sample_every`` steps and the basis by one step of
-orthogonal iteration every ``refresh_every`` steps, and the first moment lives in the eigenbasis. Vectors get plain Adam.
+orthogonal iteration every ``refresh_every`` steps; the first moment lives in the eigenbasis. Vectors get plain Adam.
 """
 
 from __future__ import annotations
@@ -85,8 +85,12 @@ class Soap(torch.optim.Optimizer):
     def _start_basis(state: dict[str, Any]) -> None:
         for side in (0, 1):
             if f"moments{side}" in state:
-                _, vectors = torch.linalg.eigh(state[f"moments{side}"])
-                state[f"basis{side}"] = vectors.flip(1)
+                # one batch's moments have low rank: scaled, in double and lifted a little, the solver always converges
+                moments = state[f"moments{side}"].double()
+                moments = moments / moments.trace().clamp_min(1e-300)
+                moments.diagonal().add_(1e-9)
+                _, vectors = torch.linalg.eigh(moments)
+                state[f"basis{side}"] = vectors.flip(1).to(state["first"].dtype)
 
     @staticmethod
     def _refresh(state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The tiny seeded model of the tests: ``python -m nacre.tools.tiny_model FOLDER``. Untrained, but every part is there."""
+"""The tiny seeded model of the tests: ``python -m nacre.tools.tiny_model FOLDER``. Untrained, but complete."""
 
 from __future__ import annotations
 

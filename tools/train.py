@@ -27,6 +27,7 @@ from nacre.models.config import LAMBDA_MAX, LAMBDA_MIN, ImageConfig, quality_to_
 from nacre.models.image import ImageModel
 from nacre.models.initialize import linear_start
 from nacre.models.loss import normalized_cost
+from nacre.models.transforms import denormalize, normalize
 from nacre.tools.data import CropSampler, centre_crops, load_pictures
 from nacre.tools.soap import Soap
 
@@ -59,10 +60,11 @@ def measure(model: ImageModel, crops: Tensor, skip_threshold: int = 0) -> Measur
     for lmbda in MEASURE_LAMBDAS:
         parts = []
         for batch in crops.split(10):
-            x = batch.to(device).float().div(255.0).contiguous(memory_format=torch.channels_last)
+            x = normalize(batch.to(device).float()).contiguous(memory_format=torch.channels_last)
+            quality = torch.full((len(x),), lambda_to_quality(lmbda), device=device)
             with torch.autocast(device.type, torch.bfloat16):
-                output = model(x, lambda_to_quality(lmbda), hard=True, skip_threshold=skip_threshold)
-            output["x_hat"] = output["x_hat"].clamp(0, 1)
+                output = model.code(x, quality, hard=True, skip_threshold=skip_threshold)
+            output["x_hat"] = normalize(denormalize(output["x_hat"]).clamp(0, 255))
             parts.append(torch.stack(normalized_cost(output, x, torch.full((len(x),), lmbda, device=device)), 1))
         cost, rate, distortion = torch.cat(parts).double().mean(0).tolist()
         costs.append(cost)
@@ -150,11 +152,14 @@ class Trainer:
             row = [f"{self.elapsed / 60:.2f}", self.step, f"{loss:.4f}", f"{result.cost:.4f}"]
             writer.writerow(row + [f"{number:.4f}" for number in numbers])
         points = " ".join(f"{r:.3f}/{p:.2f}" for r, p in zip(result.rates, result.psnrs, strict=True))
-        print(f"{self.elapsed / 60:6.1f} min  step {self.step}  loss {loss:.3f}  J {result.cost:.4f}  {points}", flush=True)
+        print(
+            f"{self.elapsed / 60:6.1f} min  step {self.step}  loss {loss:.3f}  J {result.cost:.4f}  {points}",
+            flush=True,
+        )
 
     def _training_step(self, progress: float) -> float:
         options = self.options
-        x = torch.from_numpy(self.sampler.batch(options.batch)).to(self.device).float().div_(255.0)
+        x = normalize(torch.from_numpy(self.sampler.batch(options.batch)).to(self.device).float())
         x = x.contiguous(memory_format=torch.channels_last)
         # one draw per picture, stratified over the batch so that every step sees all rates
         strata = (torch.arange(options.batch) + torch.rand(options.batch)) / options.batch
@@ -164,7 +169,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = options.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
         with torch.autocast(self.device.type, torch.bfloat16):
-            output = self.model(x, quality.to(self.device), hard=progress > 1 - options.hard_last)
+            output = self.model.code(x, quality.to(self.device), hard=progress > 1 - options.hard_last)
         loss = normalized_cost(output, x, lmbda)[0].mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -220,18 +225,24 @@ def load_weights(source: Path) -> tuple[ImageModel, list[str]]:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """Options of the command line."""
     parser = argparse.ArgumentParser(prog="nacre.tools.train", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder of tar shards with manifest.csv, or of pictures")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder of tar shards with manifest.csv, or of pictures"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--minutes", type=float, required=True, help="the schedule ends after so many minutes of steps")
     parser.add_argument("--start", type=Path, help="run folder, state.pt or published weights to begin a new leg from")
     parser.add_argument("--conditional", choices=("gaussian", "mixture", "generalized"), default="mixture")
-    parser.add_argument("--only", nargs="*", default=[""], metavar="PREFIX", help="train parameters with these prefixes")
+    parser.add_argument(
+        "--only", nargs="*", default=[""], metavar="PREFIX", help="train parameters with these prefixes"
+    )
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--clip", type=float, default=50.0, help="largest norm of the gradient")
     parser.add_argument("--average", type=float, default=0.998, help="decay of the parameters' average, per step")
-    parser.add_argument("--hard-last", type=float, default=0.0, help="share of the minutes with rounded symbols in the rate")
+    parser.add_argument(
+        "--hard-last", type=float, default=0.0, help="share of the minutes with rounded symbols in the rate"
+    )
     parser.add_argument("--limit", type=int, help="at most so many training pictures")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)

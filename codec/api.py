@@ -1,0 +1,78 @@
+"""The functions of the package: an ImageCodec made once for each choice of weights and threads, and kept."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+from PIL.Image import Image
+
+from nacre.bitstream.limits import Limits
+from nacre.image import DEFAULT_QUALITY, ImageCodec, Verification
+from nacre.inspection import PictureInfo, inspect_stream
+from nacre.media import Picture, Pixels
+from nacre.sources import Source
+from nacre.weights.store import WEIGHTS_VARIABLE
+
+_MAX_PIXELS = Limits().max_pixels
+_Folder = str | os.PathLike[str] | None
+
+
+def encode(
+    image: Picture,
+    quality: float = DEFAULT_QUALITY,
+    *,
+    profile: str | None = None,
+    threads: int | None = None,
+    weights: _Folder = None,
+    max_pixels: int = _MAX_PIXELS,
+) -> bytes:
+    """The stream of a picture: PIL.Image, path, bytes, file object, or uint8 array (H, W[, 1..4]).
+
+    quality: 0..100. The other arguments, and what is raised, are those of ImageCodec.
+    """
+    return _codec(profile, threads, weights, max_pixels).encode(image, quality)
+
+
+def decode(
+    data: Source, *, threads: int | None = None, weights: _Folder = None, max_pixels: int = _MAX_PIXELS
+) -> Image:
+    """The picture of a stream (bytes, path or file object) as a PIL.Image in mode L or RGB; see ImageCodec.decode."""
+    return _codec(None, threads, weights, max_pixels).decode(data)
+
+
+def decode_array(
+    data: Source, *, threads: int | None = None, weights: _Folder = None, max_pixels: int = _MAX_PIXELS
+) -> Pixels:
+    """The picture of a stream (bytes, path or file object), uint8 (H, W) or (H, W, 3); see ImageCodec.decode_array."""
+    return _codec(None, threads, weights, max_pixels).decode_array(data)
+
+
+def verify(
+    data: Source, *, threads: int | None = None, weights: _Folder = None, max_pixels: int = _MAX_PIXELS
+) -> Verification:
+    """Check every checksum of a stream and decode all its symbols, no pixels; raises as decode does."""
+    return _codec(None, threads, weights, max_pixels).verify(data)
+
+
+def inspect(data: Source) -> PictureInfo:
+    """Header and sizes of a stream (bytes, path or file object), without weights; raises FormatError, LimitError."""
+    return inspect_stream(data)
+
+
+def _codec(profile: str | None, threads: int | None, weights: _Folder, max_pixels: int) -> ImageCodec:
+    folder = None if weights is None else os.path.abspath(weights)
+    return _kept_codec(profile, threads, folder, max_pixels, os.environ.get(WEIGHTS_VARIABLE))
+
+
+@lru_cache(maxsize=4)
+def _kept_codec(
+    profile: str | None, threads: int | None, folder: str | None, max_pixels: int, variable: str | None
+) -> ImageCodec:
+    """`variable` is NACRE_WEIGHTS, so that a change of it makes another codec."""
+    return ImageCodec(profile, threads, folder, max_pixels)
+
+
+if hasattr(os, "register_at_fork"):
+    # The threads of ONNX Runtime do not survive a fork.
+    os.register_at_fork(after_in_child=_kept_codec.cache_clear)

@@ -1,0 +1,97 @@
+"""ONNX Runtime: sessions of the published graphs, and the fast executor of the integer scale network."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nacre.bitstream.errors import BackendError
+from nacre.entropy.network import Executor, IndexArray, IntegerNetwork, known_answer
+from nacre.entropy.tables import IntArray
+from nacre.weights.store import Weights
+
+_LOG_ERRORS = 3
+
+
+class Graph:
+    """One graph of a set of weights, verified and loaded when it first runs. Threads may share it."""
+
+    def __init__(self, weights: Weights, name: str, threads: int) -> None:
+        self._weights, self._name, self._threads = weights, name, threads
+        self._lock = threading.Lock()
+        self._session: Any = None
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The named outputs; raises BackendError where the runtime fails, WeightsError where the file is damaged."""
+        session = self._session or self._load()
+        try:
+            results: list[NDArray[Any]] = session.run(list(outputs), dict(inputs))
+        except Exception as error:  # the runtime's exceptions share no base class
+            msg = f"ONNX Runtime failed to run {self._name}: {_first_line(error)}"
+            raise BackendError(msg) from error
+        return results
+
+    def _load(self) -> Any:
+        with self._lock:
+            if self._session is None:
+                self._session = self._open()
+            return self._session
+
+    def _open(self) -> Any:
+        try:
+            import onnxruntime  # type: ignore[import-untyped]
+        except ImportError as error:
+            msg = f"ONNX Runtime cannot be imported: {_first_line(error)}"
+            raise BackendError(msg) from error
+        data = self._weights.read(self._name)
+        try:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = self._threads
+            options.inter_op_num_threads = 1
+            options.log_severity_level = _LOG_ERRORS
+            # Threads of one graph must not spin on while the next graph or the coder wants the cores.
+            options.add_session_config_entry("session.force_spinning_stop", "1")
+            return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        except Exception as error:
+            msg = (
+                f"ONNX Runtime cannot load {self._name} of the weights '{self._weights.profile}': {_first_line(error)}"
+            )
+            raise BackendError(msg) from error
+
+
+class ScaleGraph:
+    """The fast executor of the scale network: the same integers, carried in float32 by ONNX Runtime."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+
+    def __call__(self, z: IntArray, row: int) -> IndexArray:
+        inputs: dict[str, NDArray[Any]] = {
+            "z": z[np.newaxis].astype(np.float32),
+            "row": np.array([row], np.int64),
+        }
+        (index,) = self._graph.run(["index"], inputs)
+        result: IndexArray = index[0]
+        return result
+
+
+def scale_executor(weights: Weights, network: IntegerNetwork, threads: int) -> Executor:
+    """The fast executor where it passes the known-answer test, otherwise, with a RuntimeWarning, the reference."""
+    fast = ScaleGraph(Graph(weights, "scale_decoder.onnx", threads))
+    try:
+        if known_answer(network, fast) == weights.known_answer:
+            return fast
+        trouble = "ONNX Runtime computes other integers than the weights were published with"
+    except BackendError as error:
+        trouble = str(error)
+    warnings.warn(f"{trouble}: the scale network runs in NumPy, exact but slower", RuntimeWarning, stacklevel=2)
+    return network
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,126 @@
+"""Where bytes come from: paths, bytes and file objects, opened alike, with errors that name the source."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from nacre.bitstream.errors import InputError, LimitError, NacreError, TruncatedError
+
+CHUNK_BYTES = 1 << 20
+
+
+class Readable(Protocol):
+    """A file object opened for reading in binary mode."""
+
+    def read(self, size: int, /) -> bytes | None: ...
+
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable
+
+
+class _Checked:
+    """A file object whose failures are InputErrors."""
+
+    def __init__(self, file: Readable) -> None:
+        self._file = file
+
+    def read(self, size: int, /) -> bytes | None:
+        try:
+            data: Any = self._file.read(size)
+        except (OSError, ValueError) as error:  # ValueError: the file is closed
+            msg = f"cannot be read: {reason(error)}"
+            raise InputError(msg) from error
+        if isinstance(data, str):
+            msg = "is opened in text mode, must be opened in binary mode"
+            raise InputError(msg)
+        return bytes(data) if isinstance(data, bytearray | memoryview) else data
+
+
+def reason(error: Exception) -> str:
+    """What went wrong, without the path that an OSError repeats."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
+@contextmanager
+def naming(name: str | None) -> Iterator[None]:
+    """Put `name: ` before the message of an exception of the package that passes through."""
+    try:
+        yield
+    except NacreError as error:
+        if name is not None:
+            error.args = (f"{name}: {error}",)
+        raise
+
+
+def source_name(source: object) -> str | None:
+    """The path of a source, or the name that a file object gives itself; None for bytes and nameless objects."""
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) else None
+
+
+@contextmanager
+def open_source(source: Source) -> Iterator[Readable]:
+    """A reader of the source; file objects are left open. Exceptions of the package raised inside name the source.
+
+    Raises InputError where the source cannot be opened or read or is no source, TruncatedError where it is empty.
+    """
+    with naming(source_name(source)):
+        if isinstance(source, bytes | bytearray | memoryview):
+            _refuse_empty(memoryview(source).nbytes)
+            yield io.BytesIO(source)
+        elif isinstance(source, str | os.PathLike):
+            try:
+                file = open(source, "rb")  # noqa: SIM115  (closed below; only opening is translated here)
+            except (OSError, ValueError) as error:  # ValueError: a null character in the path
+                msg = f"cannot be read: {reason(error)}"
+                raise InputError(msg) from error
+            with file:
+                status = os.fstat(file.fileno())
+                if status.st_size == 0 and os.path.isfile(source):
+                    _refuse_empty(0)
+                yield _Checked(file)
+        elif hasattr(source, "read"):
+            yield _Checked(source)
+        else:
+            msg = f"the source is {type(source).__name__}, must be a path, bytes or a file object opened in binary mode"
+            raise InputError(msg)
+
+
+def read_all(reader: Readable, limit: int) -> bytes:
+    """Everything that is left in a reader; LimitError where that is more than `limit` bytes."""
+    buffer = io.BytesIO()
+    while chunk := reader.read(CHUNK_BYTES):
+        if buffer.write(chunk) and buffer.tell() > limit:
+            msg = f"has more than {limit} bytes, which is the limit"
+            raise LimitError(msg)
+    return buffer.getvalue()
+
+
+class Recorder:
+    """A reader that keeps a copy of all that was read."""
+
+    def __init__(self, reader: Readable) -> None:
+        self._reader = reader
+        self._buffer = io.BytesIO()
+
+    def read(self, size: int, /) -> bytes | None:
+        data = self._reader.read(size)
+        self._buffer.write(data or b"")
+        return data
+
+    @property
+    def data(self) -> bytes:
+        """All bytes read so far."""
+        return self._buffer.getvalue()
+
+
+def _refuse_empty(size: int) -> None:
+    if size == 0:
+        msg = "is empty (0 bytes)"
+        raise TruncatedError(msg)

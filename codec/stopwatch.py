@@ -1,0 +1,44 @@
+"""Where the seconds of a call went."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+Part = Literal["networks", "coder", "rest"]
+
+
+class Stopwatch:
+    """Wall-clock seconds per part of one encode or decode: `networks`, `coder` (entropy coding) and `rest`.
+
+    Time is charged to one part at a time, the innermost that is open; outside of all, while running, to `rest`.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[Part, float] = {"networks": 0.0, "coder": 0.0, "rest": 0.0}
+        self._part: Part | None = None
+        self._since = 0.0
+
+    @contextmanager
+    def part(self, part: Part) -> Iterator[None]:
+        """Charge what happens inside to `part`."""
+        outer = self._switch(part)
+        try:
+            yield
+        finally:
+            self._switch(outer)
+
+    @property
+    def total(self) -> float:
+        """Seconds of all parts together."""
+        return sum(self.seconds.values())
+
+    def _switch(self, part: Part | None) -> Part | None:
+        now = time.perf_counter()
+        before = self._part
+        if before is not None:
+            self.seconds[before] += now - self._since
+        self._part, self._since = part, now
+        return before

@@ -1,0 +1,180 @@
+"""One tile: pixels to symbols to bytes, and back. The only module where networks and entropy coding meet.
+
+                 +----------+   y    +---------+  symbols  +-------------+
+    pixels ----->| analysis |------->| context |---------->|             |
+                 |          |   z    +---------+           | range coder |--> bytes, check of the symbols
+                 |          |---+--------- ^ ------------->|             |
+                 +----------+   v          | mask          +-------------+
+                          scale network ---+---- index of every symbol's table --^
+
+Decoding reads z, runs the scale network, reads the symbols, and only then turns to floating point: context, synthesis.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nacre.backend import Graph, scale_executor
+from nacre.bitstream.errors import ChecksumError, WeightsError
+from nacre.bitstream.geometry import padded_size, y_grid, z_grid
+from nacre.bitstream.header import MAX_QUALITY
+from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
+from nacre.entropy.network import IndexArray, IntegerNetwork
+from nacre.entropy.tables import MAX_SYMBOL, SCALE_COUNT, IntArray, TableSet
+from nacre.media import Pixels
+from nacre.stopwatch import Stopwatch
+from nacre.weights.store import Weights
+
+Float32Array = NDArray[np.float32]
+
+
+class TileCoding(NamedTuple):
+    """How one tile is coded: its area in pixels, quality in steps, live channels, skip threshold."""
+
+    width: int
+    height: int
+    quality: int
+    live: int
+    skip: int
+
+
+class TileCoder:
+    """Encodes and decodes tiles with one set of weights. Graphs are loaded when first needed; threads may share it.
+
+    Qualities are in the stream's steps, 0..25600. Raises WeightsError where the weights' parts do not fit each other,
+    BackendError where ONNX Runtime fails.
+    """
+
+    def __init__(self, weights: Weights, threads: int) -> None:
+        self.weights = weights
+        arrays = weights.arrays("entropy.npz")
+        parts = {
+            prefix: {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            for prefix in ("scale.", "y.", "z.")
+        }
+        self._network = IntegerNetwork.from_arrays(parts["scale."])
+        self._y_tables = TableSet.from_arrays(parts["y."])
+        self._z_tables = TableSet.from_arrays(parts["z."])
+        self._check_parts()
+        self._scale = scale_executor(weights, self._network, threads)
+        self._analysis = Graph(weights, "analysis.onnx", threads)
+        self._context = Graph(weights, "context.onnx", threads)
+        self._synthesis = Graph(weights, "synthesis.onnx", threads)
+
+    def row(self, quality: int) -> int:
+        """The entropy row of a quality."""
+        return (quality * (self.weights.rows - 1) + MAX_QUALITY // 2) // MAX_QUALITY
+
+    def live_channels(self, quality: int) -> int:
+        """The latent channels that the encoder codes at a quality."""
+        return self.weights.live_channels[self.row(quality)]
+
+    def encode(self, pixels: Pixels, quality: int, stopwatch: Stopwatch) -> tuple[bytes, int]:
+        """The range coder's bytes and the symbols check of pixels (H, W, 3)."""
+        height, width = pixels.shape[:2]
+        live, skip, row = self.live_channels(quality), self.weights.skip_threshold, self.row(quality)
+        rows, columns = y_grid(width, height)
+        padded = _pad(pixels)
+        with stopwatch.part("networks"):
+            y, z = self._analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": _position(quality)})
+            z_symbols = z[0].astype(np.int32)
+            index = self._scale(z_symbols, row)
+        mask = _mask(index[:, :rows, :columns], live, skip, y.shape)
+        with stopwatch.part("networks"):
+            symbols = self._run_context("symbols", y, z, mask, encoding=True)
+        coded = np.clip(symbols[0, :, :rows, :columns], -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+        with stopwatch.part("coder"):
+            data = encode_tile(
+                z_symbols, coded, index[:, :rows, :columns], row, self._z_tables, self._y_tables, live, skip
+            )
+            return data, symbols_check(z_symbols, coded[:live])
+
+    def decode_symbols(self, data: bytes, check: int, coding: TileCoding, stopwatch: Stopwatch) -> TileSymbols:
+        """The symbols of a tile, in integers alone.
+
+        Raises FormatError where the bytes are no code of symbols, ChecksumError where the symbols are not those that
+        were encoded.
+        """
+
+        def scale(z: IntArray, row: int) -> IndexArray:
+            with stopwatch.part("networks"):
+                return self._scale(z, row)
+
+        with stopwatch.part("coder"):
+            symbols = decode_tile(
+                data,
+                (self.weights.hyper_channels, *z_grid(coding.width, coding.height)),
+                (self.weights.latent_channels, *y_grid(coding.width, coding.height)),
+                self.row(coding.quality),
+                self._z_tables,
+                self._y_tables,
+                scale,
+                coding.live,
+                coding.skip,
+            )
+            found = symbols_check(symbols.z, symbols.y[: coding.live])
+        if found != check:
+            msg = f"the check of the symbols is 0x{found:08X}, the stream says 0x{check:08X}"
+            raise ChecksumError(msg)
+        return symbols
+
+    def reconstruct(self, symbols: TileSymbols, coding: TileCoding, stopwatch: Stopwatch) -> Pixels:
+        """The pixels (height, width, 3) of decoded symbols; a view into a padded array."""
+        shape = (1, self.weights.latent_channels, *y_grid(*padded_size(coding.width, coding.height)))
+        rows, columns = symbols.y.shape[1:]
+        target = np.zeros(shape, np.float32)
+        target[0, :, :rows, :columns] = symbols.y
+        mask = _mask(symbols.scale_index, coding.live, coding.skip, shape)
+        z = symbols.z[np.newaxis].astype(np.float32)
+        with stopwatch.part("networks"):
+            y_hat = self._run_context("y_hat", target, z, mask, encoding=False)
+            (image,) = self._synthesis.run(["image"], {"y_hat": y_hat, "position": _position(coding.quality)})
+        pixels: Pixels = image[0, : coding.height, : coding.width]
+        return pixels
+
+    def _run_context(
+        self, output: str, target: Float32Array, z_hat: Float32Array, mask: Float32Array, *, encoding: bool
+    ) -> Float32Array:
+        inputs = {"target": target, "z_hat": z_hat, "mask": mask, "encoding": np.array([encoding], np.float32)}
+        return self._context.run([output], inputs)[0]
+
+    def _check_parts(self) -> None:
+        """Raise WeightsError unless tables and scale network are those of the manifest's configuration."""
+        weights, network = self.weights, self._network
+        expected = (weights.hyper_channels, weights.latent_channels, SCALE_COUNT, weights.rows * weights.hyper_channels)
+        found = (network.in_channels, network.out_channels, len(self._y_tables), len(self._z_tables))
+        if found != expected or network.rows not in (1, weights.rows):
+            msg = (
+                f"weights '{weights.profile}': channels in and out of the scale network and numbers of tables are"
+                f" {found}, must be {expected}; its rows are {network.rows}, must be {weights.rows}"
+            )
+            raise WeightsError(msg)
+
+
+def _position(quality: int) -> Float32Array:
+    """The networks' quality input, (1,) in 0..1."""
+    return np.array([quality / MAX_QUALITY], np.float32)
+
+
+def _mask(index: IndexArray, live: int, skip: int, shape: tuple[int, ...]) -> Float32Array:
+    """1 where a symbol of the latent `shape` (1, C, h, w) is coded, 0 elsewhere; index (C, rows, columns)."""
+    rows, columns = index.shape[1:]
+    mask = np.zeros(shape, np.float32)
+    np.greater_equal(index[:live], skip, out=mask[0, :live, :rows, :columns], casting="unsafe")
+    return mask
+
+
+def _pad(pixels: Pixels) -> Pixels:
+    """Pixels (H, W, 3) with the last column and row repeated up to multiples of 64."""
+    height, width = pixels.shape[:2]
+    padded_width, padded_height = padded_size(width, height)
+    if (padded_width, padded_height) == (width, height):
+        return pixels
+    padded = np.empty((padded_height, padded_width, 3), np.uint8)
+    padded[:height, :width] = pixels
+    padded[:height, width:] = pixels[:, -1:]
+    padded[height:] = padded[height - 1]
+    return padded

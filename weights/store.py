@@ -1,0 +1,271 @@
+"""Finds published weights, checks their manifests, and hands out their files only when the digests agree.
+
+A folder of weights holds manifest.json and the files that it lists. They are looked for in a folder that the caller
+names, or else in the one that the environment variable NACRE_WEIGHTS names and then in the package. Such a folder is
+either one profile's own or holds one folder for each profile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nacre.bitstream.errors import WeightsError, WeightsMismatchError, WeightsNotFoundError
+
+DEFAULT_PROFILE = "fast"
+WEIGHTS_VARIABLE = "NACRE_WEIGHTS"
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+STREAM_DIGEST_BYTES = 8
+
+# The files whose hashes make the digest that streams carry, in this order.
+_DECODER_FILES = ("context.onnx", "entropy.npz", "synthesis.onnx")
+_FILES = ("analysis.onnx", "scale_decoder.onnx", *_DECODER_FILES)
+_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
+_PROFILE = re.compile(r"[a-z0-9_-]{1,16}\Z")
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What the manifest says of a file: SHA-256 in hexadecimal and size in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One installed model: the manifest's fields, checked, and the folder that its files are read from.
+
+    digest: SHA-256 of the decoder's side, 32 bytes. live_channels: for each entropy row, how many latent channels are
+    coded, 1..latent_channels. skip_threshold: 0..63. known_answer: what the scale network gives for fixed input.
+    mac_per_pixel: multiply-accumulates per pixel of each part.
+    """
+
+    profile: str
+    version: str
+    folder: Path
+    digest: bytes
+    known_answer: str
+    skip_threshold: int
+    live_channels: tuple[int, ...]
+    latent_channels: int
+    hyper_channels: int
+    files: Mapping[str, FileEntry]
+    mac_per_pixel: Mapping[str, float]
+
+    @property
+    def rows(self) -> int:
+        """Number of entropy rows."""
+        return len(self.live_channels)
+
+    @property
+    def stream_digest(self) -> bytes:
+        """The bytes of the digest that a stream carries."""
+        return self.digest[:STREAM_DIGEST_BYTES]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files together."""
+        return sum(entry.size for entry in self.files.values())
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file. Raises WeightsNotFoundError where it is missing, WeightsError where it is damaged."""
+        path = self.folder / name
+        entry = self.files.get(name)
+        if entry is None:
+            msg = f"the manifest of the weights in {self.folder} does not list {name}"
+            raise WeightsError(msg)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            msg = f"the weights file {path} is missing"
+            raise WeightsNotFoundError(msg) from error
+        except OSError as error:
+            msg = f"the weights file {path} cannot be read: {error.strerror}"
+            raise WeightsError(msg) from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != entry.sha256:
+            msg = (
+                f"the weights file {path} is damaged: it has {len(data)} bytes and SHA-256 {found[:16]}...,"
+                f" the manifest says {entry.size} and {entry.sha256[:16]}..."
+            )
+            raise WeightsError(msg)
+        return data
+
+    def arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        """The arrays of an .npz file by name; raises as `read`, and WeightsError where it is no archive of arrays."""
+        data = self.read(name)
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+                return {key: archive[key] for key in archive.files}
+        except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+            msg = f"the weights file {self.folder / name} is no archive of arrays: {error}"
+            raise WeightsError(msg) from error
+
+
+def search_folders(folder: str | os.PathLike[str] | None = None) -> list[Path]:
+    """Where weights are looked for, first to last: only in `folder` where it is given.
+
+    Raises WeightsNotFoundError where a folder that was named does not exist.
+    """
+    if folder is not None:
+        return [_existing(Path(folder), "the folder of weights")]
+    named = os.environ.get(WEIGHTS_VARIABLE)
+    package = Path(__file__).resolve().parent
+    return (
+        [_existing(Path(named), f"{WEIGHTS_VARIABLE} names a folder of weights that"), package] if named else [package]
+    )
+
+
+def find_profiles(folder: str | os.PathLike[str] | None = None) -> list[Weights]:
+    """All installed weights, in the order in which they are looked for; raises as `search_folders` and WeightsError."""
+    found: list[Weights] = []
+    for place in search_folders(folder):
+        if (place / MANIFEST).is_file():
+            found.append(_read_manifest(place))
+            continue
+        manifests = sorted(path for path in place.iterdir() if (path / MANIFEST).is_file())
+        installed = [_read_manifest(path) for path in manifests]
+        # Of several weights of one profile, the folder with the profile's own name is the one to encode with.
+        found += sorted(installed, key=lambda weights: weights.folder.name != weights.profile)
+    return found
+
+
+def load(
+    profile: str | None = None, folder: str | os.PathLike[str] | None = None, digest: bytes | None = None
+) -> Weights:
+    """The first installed weights of a profile, and of a digest (its first bytes) where one is given.
+
+    Without a profile: where the first folder to look in is one profile's own, that one, otherwise 'fast'.
+    Raises WeightsNotFoundError where the profile is not installed, WeightsMismatchError where only other digests of it
+    are, WeightsError where a manifest is malformed. Files are verified when they are read.
+    """
+    places = search_folders(folder)
+    installed = find_profiles(folder)
+    if profile is None:
+        if (places[0] / MANIFEST).is_file():
+            return installed[0]
+        profile = DEFAULT_PROFILE
+    named = [weights for weights in installed if weights.profile == profile]
+    if not named:
+        names = ", ".join(sorted({weights.profile for weights in installed})) or "none"
+        where = " and ".join(str(place) for place in places)
+        wanted = f"'{profile}'" if digest is None else f"'{profile}' with digest {digest.hex()}"
+        msg = f"weights {wanted} are not installed in {where} (there: {names})"
+        raise WeightsNotFoundError(msg)
+    for weights in named:
+        if digest is None or weights.digest.startswith(digest):
+            return weights
+    others = ", ".join(f"{weights.stream_digest.hex()} (version {weights.version})" for weights in named)
+    msg = f"weights '{profile}' with digest {digest.hex() if digest else ''} are not installed, only {others}"
+    raise WeightsMismatchError(msg)
+
+
+def _existing(path: Path, what: str) -> Path:
+    if not path.is_dir():
+        msg = f"{what} does not exist: {path}"
+        raise WeightsNotFoundError(msg)
+    return path
+
+
+def _read_manifest(folder: Path) -> Weights:
+    """The weights that a folder's manifest describes; WeightsError where it is malformed."""
+    path = folder / MANIFEST
+    try:
+        values = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise WeightsError(msg) from error
+    try:
+        return _parse_manifest(values, folder)
+    except WeightsError as error:
+        msg = f"{path}: {error}"
+        raise WeightsError(msg) from error
+
+
+def _parse_manifest(values: Any, folder: Path) -> Weights:
+    version = _field(values, "format", int)
+    if version != MANIFEST_FORMAT:
+        msg = f"format is {version}, must be {MANIFEST_FORMAT}"
+        raise WeightsError(msg)
+    config = _field(values, "config", dict)
+    latent = _number(config, "latent_channels", 1, 1024)
+    live = _field(values, "live_channels", list)
+    rows = _number(config, "rows", 1, 25601)
+    if len(live) != rows:
+        msg = f"live_channels has {len(live)} entries, must have one for each of {rows} rows"
+        raise WeightsError(msg)
+    files = _field(values, "files", dict)
+    entries = {name: _parse_file(name, files) for name in files}
+    missing = [name for name in _FILES if name not in entries]
+    if missing:
+        msg = f"files does not list {', '.join(missing)}"
+        raise WeightsError(msg)
+    digest = _matching(values, "digest", _SHA256)
+    computed = hashlib.sha256(b"".join(bytes.fromhex(entries[name].sha256) for name in _DECODER_FILES)).hexdigest()
+    if digest != computed:
+        msg = f"digest is {digest}, the hashes of the decoder's files give {computed}"
+        raise WeightsError(msg)
+    macs = _field(values, "mac_per_pixel", dict)
+    return Weights(
+        profile=_matching(values, "profile", _PROFILE),
+        version=_field(values, "version", str),
+        folder=folder,
+        digest=bytes.fromhex(digest),
+        known_answer=_matching(values, "known_answer", _SHA256),
+        skip_threshold=_number(values, "skip_threshold", 0, 63),
+        live_channels=tuple(_number({"live_channels": count}, "live_channels", 1, latent) for count in live),
+        latent_channels=latent,
+        hyper_channels=_number(config, "hyper_channels", 1, 1024),
+        files=entries,
+        mac_per_pixel={name: float(_field(macs, name, int, float)) for name in macs},
+    )
+
+
+def _parse_file(name: str, files: dict[str, Any]) -> FileEntry:
+    if not _FILE_NAME.match(name):
+        msg = f"file name is {name!r}, must be letters, digits, '.', '_' and '-'"
+        raise WeightsError(msg)
+    entry = _field(files, name, dict)
+    return FileEntry(_matching(entry, "sha256", _SHA256), _number(entry, "bytes", 0, 1 << 40))
+
+
+def _field(values: Any, name: str, *kinds: type[Value]) -> Value:
+    value = values.get(name) if isinstance(values, dict) else None
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        legal = " or ".join(kind.__name__ for kind in kinds)
+        msg = f"{name} is {value!r:.80}, must be of type {legal}"
+        raise WeightsError(msg)
+    return value
+
+
+def _number(values: dict[str, Any], name: str, low: int, high: int) -> int:
+    value = _field(values, name, int)
+    if not low <= value <= high:
+        msg = f"{name} is {value}, must be {low}..{high}"
+        raise WeightsError(msg)
+    return value
+
+
+def _matching(values: dict[str, Any], name: str, pattern: re.Pattern[str]) -> str:
+    value = _field(values, name, str)
+    if not pattern.match(value):
+        msg = f"{name} is {value!r:.80}, must match {pattern.pattern}"
+        raise WeightsError(msg)
+    return value
