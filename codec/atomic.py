@@ -19,15 +19,14 @@ TEMPORARY_SUFFIX = ".nacre-part"
 def check_target(path: Path, *, clobber: bool = True) -> None:
     """Raise InputError, before any work is spent, where `path` cannot become a file."""
     try:
-        is_folder, exists = path.is_dir(), path.exists()
-    except (OSError, ValueError) as error:
+        is_folder, exists, folder = path.is_dir(), path.exists(), path.resolve().parent
+    except (OSError, ValueError, RuntimeError) as error:  # a null character; a loop of symbolic links
         raise _unwritable(path, error) from error
     if is_folder:
         msg = f"{path}: cannot be written: it is a folder"
         raise InputError(msg)
     if exists and not clobber:
         raise _clobbered(path)
-    folder = path.resolve().parent
     if not folder.is_dir():
         msg = f"{path}: cannot be written: the folder {folder} does not exist"
         raise InputError(msg)

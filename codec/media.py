@@ -73,7 +73,7 @@ def read_picture(picture: Picture, limits: Limits) -> Pixels:
     if isinstance(picture, Image.Image):
         with naming(source_name(getattr(picture, "filename", None) or None)), _reading():
             return _from_image(picture, limits)
-    with open_source(picture) as reader:
+    with open_source(picture, empty=InputError) as reader:
         _refuse_video(source_name(picture))
         data = read_all(reader, limits.max_stream_bytes)
         if data.startswith(SIGNATURE):
@@ -207,7 +207,8 @@ def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
         return straight.convert(_ALPHA_MODES[mode])
     if mode in _COLOUR_MODES or mode in _GREY_MODES:
         if image.has_transparency_data:
-            _refuse_transparency(image.convert("RGBA"))
+            image = image.convert("RGBA")
+            _refuse_transparency(image)
         return image.convert("L" if mode in _GREY_MODES else "RGB")
     names = {"CMYK": "CMYK ink amounts", "F": "floating-point samples", "I": "32-bit integer samples"}
     what = names.get(mode, f"samples of mode {mode}")

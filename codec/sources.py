@@ -23,10 +23,11 @@ Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable
 
 
 class _Checked:
-    """A file object whose failures are InputErrors."""
+    """A file object whose failures are InputErrors, and which must not be empty."""
 
-    def __init__(self, file: Readable) -> None:
-        self._file = file
+    def __init__(self, file: Readable, empty: type[NacreError]) -> None:
+        self._file, self._empty = file, empty
+        self._started = False
 
     def read(self, size: int, /) -> bytes | None:
         try:
@@ -37,6 +38,10 @@ class _Checked:
         if isinstance(data, str):
             msg = "is opened in text mode, must be opened in binary mode"
             raise InputError(msg)
+        if data == b"" and size and not self._started:
+            msg = "is empty (0 bytes)"
+            raise self._empty(msg)
+        self._started = True
         return bytes(data) if isinstance(data, bytearray | memoryview) else data
 
 
@@ -65,15 +70,14 @@ def source_name(source: object) -> str | None:
 
 
 @contextmanager
-def open_source(source: Source) -> Iterator[Readable]:
+def open_source(source: Source, empty: type[NacreError] = TruncatedError) -> Iterator[Readable]:
     """A reader of the source; file objects are left open. Exceptions of the package raised inside name the source.
 
-    Raises InputError where the source cannot be opened or read or is no source, TruncatedError where it is empty.
+    Raises InputError where the source cannot be opened or read or is no source, and `empty` where it has no bytes.
     """
     with naming(source_name(source)):
         if isinstance(source, bytes | bytearray | memoryview):
-            _refuse_empty(memoryview(source).nbytes)
-            yield io.BytesIO(source)
+            yield _Checked(io.BytesIO(source), empty)
         elif isinstance(source, str | os.PathLike):
             try:
                 file = open(source, "rb")  # noqa: SIM115  (closed below; only opening is translated here)
@@ -81,12 +85,9 @@ def open_source(source: Source) -> Iterator[Readable]:
                 msg = f"cannot be read: {reason(error)}"
                 raise InputError(msg) from error
             with file:
-                status = os.fstat(file.fileno())
-                if status.st_size == 0 and os.path.isfile(source):
-                    _refuse_empty(0)
-                yield _Checked(file)
+                yield _Checked(file, empty)
         elif hasattr(source, "read"):
-            yield _Checked(source)
+            yield _Checked(source, empty)
         else:
             msg = f"the source is {type(source).__name__}, must be a path, bytes or a file object opened in binary mode"
             raise InputError(msg)
@@ -118,9 +119,3 @@ class Recorder:
     def data(self) -> bytes:
         """All bytes read so far."""
         return self._buffer.getvalue()
-
-
-def _refuse_empty(size: int) -> None:
-    if size == 0:
-        msg = "is empty (0 bytes)"
-        raise TruncatedError(msg)

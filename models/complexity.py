@@ -26,11 +26,12 @@ def mac_per_pixel(model: ImageModel) -> dict[str, float]:
 
         return count
 
-    handles = []
-    for part in counts:
-        for module in getattr(model, part).modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | IntegerConv):
-                handles.append(module.register_forward_hook(counter(part)))
+    handles = [
+        module.register_forward_hook(counter(part))
+        for part in counts
+        for module in getattr(model, part).modules()
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | IntegerConv)
+    ]
     model(torch.zeros(1, 3, SIDE, SIDE), 50.0)
     for handle in handles:
         handle.remove()

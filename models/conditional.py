@@ -89,7 +89,7 @@ class SymbolConditional(nn.Module):
                 table = torch.exp(self.shape[0]).clamp(0.4, 3.0)[:, None]
                 beta = torch.nn.functional.embedding(level, table).squeeze(-1)
                 likelihood = self._generalized_cdf(upper, sigma, beta) - self._generalized_cdf(lower, sigma, beta)
-        return self.bound(likelihood)  # type: ignore[no-any-return]
+        return self.bound(likelihood)
 
     @staticmethod
     def _generalized_cdf(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
@@ -100,7 +100,7 @@ class SymbolConditional(nn.Module):
     def pmf(self, level: int, radius: int) -> NDArray[np.float64]:
         """Probabilities of -radius..radius at a scale level, (2 radius + 1,); in the parameters' precision."""
         symbols, index = self._line(level, radius)
-        return self(symbols, index).double().numpy()  # type: ignore[no-any-return]
+        return self(symbols, index).double().numpy()
 
     @torch.no_grad()
     def component_pmfs(self, level: int, radius: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

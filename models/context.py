@@ -33,9 +33,8 @@ class ContextDecoder(nn.Module):
         outputs = 2 * latent if config.step_width else latent
         self.predict = nn.ModuleList(nn.Conv2d(width, outputs, 1) for _ in STEP_ORDER)
         self.absorb = nn.ModuleList(nn.Conv2d(latent, width, 1) for _ in STEP_ORDER[1:])
-        for layer in self.predict:
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for parameter in self.predict.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, target: Tensor, z_hat: Tensor, mask: Tensor | None = None, encoding: Tensor | float = 1.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -152,7 +153,7 @@ def export_scale_decoder(network: IntegerNetwork) -> onnx.ModelProto:
         initializers.append(numpy_helper.from_array(values, name))
         return name
 
-    def node(kind: str, inputs: Sequence[str], name: str, **attributes: object) -> str:
+    def node(kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
         return name
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP
 from nacre.models.config import quality_to_lambda
 from nacre.models.image import ImageModel
+from nacre.models.scale_decoder import IntegerConv
 from nacre.models.transforms import PATCH, PIXEL_SCALE, normalize
 
 
@@ -55,5 +56,6 @@ def linear_start(model: ImageModel, crops: Tensor) -> None:
     analysis.gain.log_gain.copy_(log_gain[:, None].expand(-1, config.latent_channels))
     synthesis.gain.log_gain.copy_(-log_gain[:, None].expand(-1, config.latent_channels))
     last = model.scale_decoder.layers[-1]
+    assert isinstance(last, IntegerConv)
     sigma = torch.exp(log_gain)[:, None] * deviation
     last.bias.copy_(((sigma.log() - LOG_SCALE_MIN) / LOG_SCALE_STEP - 5.0).clamp(2.0, 62.0))

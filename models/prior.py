@@ -45,7 +45,7 @@ class HyperPrior(nn.Module):
 
         likelihood = self._interval(flat((z - 0.5) * stretch + shift), flat((z + 0.5) * stretch + shift))
         likelihood = likelihood.view(channels, batch, height, width).permute(1, 0, 2, 3)
-        return self.bound(likelihood)  # type: ignore[no-any-return]
+        return self.bound(likelihood)
 
     @torch.no_grad()
     def pmf(self, row_position: float, radius: int) -> NDArray[np.float64]:

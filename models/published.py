@@ -67,9 +67,9 @@ def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         parameters: dict[str, Tensor] = {}
         for file in GRAPHS:
-            for name, values in _initializers(onnx.load(folder / file)).items():
+            for name, array in _initializers(onnx.load(folder / file)).items():
                 if name in shapes:
-                    parameters[name] = torch.from_numpy(values).view(shapes[name])
+                    parameters[name] = torch.from_numpy(array).view(shapes[name])
         with np.load(folder / "training.npz", allow_pickle=False) as archive:
             parameters |= {name: torch.from_numpy(archive[name]) for name in archive.files}
         with np.load(folder / "entropy.npz", allow_pickle=False) as archive:

@@ -29,11 +29,12 @@ class IntegerConv(nn.Module):
     """One layer; ``anchors`` > 1 gives it a bias for each entropy row, interpolated between that many anchors."""
 
     def __init__(
-        self, inputs: int, outputs: int, *, kernel: int, in_fraction: int, in_max: float, last: bool, anchors: int = 1
+        self, inputs: int, outputs: int, *, kernel: int, first: bool = False, last: bool = False, anchors: int = 1
     ) -> None:
         super().__init__()
         self.kernel, self.anchors = kernel, anchors
-        self.in_fraction, self.in_max = in_fraction, in_max
+        self.in_fraction = 0 if first else HIDDEN_FRACTION
+        self.in_max = float(Z_MAX) if first else HIDDEN_MAX
         self.out_fraction = 0 if last else HIDDEN_FRACTION
         self.out_max = float(LEVELS - 1) if last else HIDDEN_MAX
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
@@ -75,20 +76,16 @@ class ScaleDecoder(nn.Module):
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
-        hidden, up, fine = config.scale_hidden, config.scale_upsampled, config.scale_fine
-        common = {"in_fraction": HIDDEN_FRACTION, "in_max": HIDDEN_MAX}
+        hidden, up, fine, anchors = config.scale_hidden, config.scale_upsampled, config.scale_fine, config.anchors
         self.layers = nn.ModuleList(
             [
-                IntegerConv(
-                    config.hyper_channels, hidden, kernel=3, in_fraction=0, in_max=float(Z_MAX), last=False,
-                    anchors=config.anchors,
-                ),
-                IntegerConv(hidden, 4 * up, kernel=1, last=False, **common),
-                IntegerConv(up, hidden, kernel=3, last=False, **common),
-                IntegerConv(hidden, 4 * fine, kernel=1, last=False, **common),
-                IntegerConv(fine, config.latent_channels, kernel=1, last=True, anchors=config.anchors, **common),
+                IntegerConv(config.hyper_channels, hidden, kernel=3, first=True, anchors=anchors),
+                IntegerConv(hidden, 4 * up, kernel=1),
+                IntegerConv(up, hidden, kernel=3),
+                IntegerConv(hidden, 4 * fine, kernel=1),
+                IntegerConv(fine, config.latent_channels, kernel=1, last=True, anchors=anchors),
             ]
-        )  # fmt: skip
+        )
         self.upsample_after = (1, 3)
 
     @torch.autocast("cpu", enabled=False)

@@ -46,8 +46,8 @@ def test_published_bd_rates(test: Curve, published: float) -> None:
     [("av1", 16.2), ("bpg_444_x265_ycbcr", 22.0), ("compressai-mbt2018-mean_mse_cpu", 21.3), ("webp", 78.8)],
 )
 def test_published_bd_rates_from_the_file(name: str, published: float) -> None:
-    curves = [Curve.of(codec, load_published(f"{KODAK}:{codec}").points_of("psnr")) for codec in ("vtm", name)]
-    assert bd_rate(*curves).value == pytest.approx(published, abs=0.5)
+    anchor, test = (Curve.of(codec, load_published(f"{KODAK}:{codec}").points_of("psnr")) for codec in ("vtm", name))
+    assert bd_rate(anchor, test).value == pytest.approx(published, abs=0.5)
 
 
 def test_a_curve_shifted_in_rate_gives_the_shift() -> None:
@@ -105,7 +105,7 @@ def test_published_files(tmp_path: Path) -> None:
     )
     published = load_published(f"{path}:codec a")
     assert published.points_of("psnr") == [(1.0, 30.0), (2.0, 40.0)]
-    assert published.points_of("ms-ssim-db") == [(1.0, pytest.approx(10.0)), (2.0, pytest.approx(20.0))]
+    assert [value for _, value in published.points_of("ms-ssim-db")] == pytest.approx([10.0, 20.0])
     assert published.points_of("ssim") == []
     assert decibel(1.0) == float("inf")
     with pytest.raises(InputError, match=r"0 curves named 'b'.*codec a"):

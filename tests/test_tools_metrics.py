@@ -20,7 +20,8 @@ def picture(height: int, width: int, seed: int = 0) -> Picture:
     y, x = np.mgrid[:height, :width] / 24.0
     waves = np.stack([np.sin(x + y), np.cos(x - 0.7 * y), np.sin(0.3 * x * y / 8.0)], axis=-1)
     noise = np.random.default_rng(seed).normal(0.0, 0.05, waves.shape)
-    return np.clip(127.5 + 100.0 * (waves + noise), 0.0, 255.0).astype(np.uint8)
+    pixels: Picture = np.clip(127.5 + 100.0 * (waves + noise), 0.0, 255.0).astype(np.uint8)
+    return pixels
 
 
 def noisy(clean: Picture, sigma: float) -> Picture:
@@ -66,8 +67,8 @@ def test_ssim_and_ms_ssim_agree_with_pytorch_msssim(size: tuple[int, int]) -> No
 
 
 def test_psnr_yuv_of_a_grey_error_is_its_luma_psnr() -> None:
-    clean = picture(40, 40) // 2
-    brighter = clean + np.uint8(5)
+    clean = (picture(40, 40) // 2).astype(np.uint8)
+    brighter = (clean + 5).astype(np.uint8)
     # U and V are untouched but for rounding in the matrix: only the luma term is finite in exact arithmetic.
     difference = METRICS["psnr-yuv"](clean, brighter)
     assert difference > 6.0 / 8.0 * 10.0 * math.log10(255.0**2 / 25.0)

@@ -60,6 +60,11 @@ class Published:
     name: str
     points: dict[str, Any]
 
+    @property
+    def label(self) -> str:
+        """The name in tables and plots, where a measured codec may be called the same."""
+        return f"{self.name} (published)"
+
     def points_of(self, metric: str) -> list[tuple[float, float]]:
         """(bits per pixel, value) of a metric; empty where the source has none. `ms-ssim-db` follows from `ms-ssim`."""
         source = "ms-ssim" if metric == "ms-ssim-db" else metric

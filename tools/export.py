@@ -86,8 +86,8 @@ def publish(
     graphs = export_graphs(model) | {"scale_decoder.onnx": export_scale_decoder(network)}
     for name, graph in graphs.items():
         (temporary / name).write_bytes(graph.SerializeToString(deterministic=True))
-    np.savez_compressed(temporary / "entropy.npz", **entropy_arrays(model, network))  # type: ignore[arg-type]
-    np.savez_compressed(temporary / "training.npz", **training_arrays(model))  # type: ignore[arg-type]
+    np.savez_compressed(temporary / "entropy.npz", **entropy_arrays(model, network))
+    np.savez_compressed(temporary / "training.npz", **training_arrays(model))
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(temporary.iterdir())}
     manifest = {
         "format": FORMAT,

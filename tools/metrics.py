@@ -175,4 +175,4 @@ METRICS = {
         Metric("lpips", "LPIPS (AlexNet)", lpips, higher_is_better=False, minimum_side=32, packages=("lpips", "torch")),
     )
 }
-DEFAULT_METRICS = ("psnr", "ms-ssim")
+DEFAULT_METRICS = ("psnr", "ms-ssim-db")

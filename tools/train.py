@@ -53,7 +53,7 @@ class Measure:
 
 @torch.no_grad()
 def measure(model: ImageModel, crops: Tensor, skip_threshold: int = 0) -> Measure:
-    """J = mean over six lambdas of R / sqrt(lambda) + sqrt(lambda) D with hard rounding, on crops (N, 3, H, W) uint8."""
+    """J = mean over six lambdas of R / sqrt(lambda) + sqrt(lambda) D hard-rounded, on crops (N, 3, H, W) uint8."""
     device = next(model.parameters()).device
     model.eval()
     costs, rates, psnrs = [], [], []
@@ -95,8 +95,8 @@ class Trainer:
         self.model = self._build(state)
         self.average = ImageModel(self.model.config)
         self.average.load_state_dict(self.model.state_dict())
-        self.average.to(self.device, memory_format=torch.channels_last)
-        self.model.to(self.device, memory_format=torch.channels_last)
+        for module in (self.average, self.model):
+            module.to(self.device).to(memory_format=torch.channels_last)
         trained = [p for name, p in self.model.named_parameters() if name.startswith(tuple(options.only))]
         self.optimizer = Soap(trained, lr=options.lr)
         if state is not None:

@@ -1,0 +1,400 @@
+"""A second reader of .ncr streams, written from bitstream/SPEC.md alone; it shares no line with the product.
+
+It gives the fields of the header and all symbols. It is slow, and decodes no pixels. Numbers in brackets name sections
+of the specification.
+
+    python tests/second_parser.py STREAM WEIGHTS_FOLDER
+"""
+
+from __future__ import annotations
+
+import bisect
+import hashlib
+import json
+import string
+import sys
+import zlib
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Integers: TypeAlias = npt.NDArray[np.int64]
+Table: TypeAlias = list[int]  # cumulative frequencies; 2 R + 3 of them [10]
+
+SIGNATURE = bytes.fromhex("8b4e43520d0a1a0a")
+PICTURE_HEADER, TILE, END = 0x01, 0x02, 0x0F
+METADATA = {0x90: "ICC_PROFILE", 0x91: "EXIF", 0x92: "XMP"}
+PROFILE_LETTERS = frozenset((string.ascii_lowercase + string.digits + "_-").encode())
+MAX_MAGNITUDE = 16383
+
+
+class RefusedError(Exception):
+    """The stream, or the weights, break a rule of the specification."""
+
+
+def require(condition: bool, message: str) -> None:
+    if not condition:
+        raise RefusedError(message)
+
+
+class Bytes:
+    """Bytes taken from the front."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.at = 0
+
+    @property
+    def left(self) -> int:
+        return len(self.data) - self.at
+
+    def take(self, count: int) -> bytes:
+        require(count <= self.left, "the bytes end early")
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def unsigned(self, count: int) -> int:
+        return int.from_bytes(self.take(count), "little")
+
+    def varint(self) -> int:
+        """[1]"""
+        value = 0
+        for number in range(5):
+            byte = self.unsigned(1)
+            value |= (byte & 0x7F) << (7 * number)
+            if byte < 0x80:
+                require(byte > 0 or number == 0, "a varint is longer than its shortest form")
+                require(value < 2**32, "a varint is too large")
+                return value
+        message = "a varint has more than 5 bytes"
+        raise RefusedError(message)
+
+
+# Container
+
+
+@dataclass(frozen=True)
+class Header:
+    """[4]"""
+
+    width: int
+    height: int
+    bit_depth: int
+    chroma: int
+    primaries: int
+    transfer: int
+    matrix: int
+    full_range: int
+    profile: str
+    digest: bytes
+    quality: int
+    live_channels: int
+    skip_threshold: int
+    tile_size: int
+    tile_margin: int
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tiles. [5]"""
+        size = self.tile_size or 65535
+        return -(-self.height // size), -(-self.width // size)
+
+    def area(self, tile: int) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the area that the tile codes. [5]"""
+        if self.tile_size == 0:
+            return 0, 0, self.width, self.height
+        top, left = (self.tile_size * place for place in divmod(tile, self.grid[1]))
+        before, behind = self.tile_margin, self.tile_size + self.tile_margin
+        right, bottom = min(left + behind, self.width), min(top + behind, self.height)
+        return max(left - before, 0), max(top - before, 0), right, bottom
+
+
+@dataclass(frozen=True)
+class Tile:
+    """[6]"""
+
+    check: int
+    code: bytes
+
+
+@dataclass
+class Stream:
+    version: tuple[int, int]
+    header: Header
+    tiles: list[Tile] = field(default_factory=list)
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    skipped: list[int] = field(default_factory=list)  # types of optional units that are not known
+
+
+def read_header(payload: bytes, minor: int) -> Header:
+    """[4, 14]"""
+    data = Bytes(payload)
+    width, height = data.unsigned(4), data.unsigned(4)
+    depth, chroma, primaries, transfer, matrix, full_range, length = data.take(7)
+    require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
+    require(depth == 8 and chroma <= 1 and full_range <= 1, "bad format of samples")
+    require(1 <= length <= 16, "bad length of the profile")
+    profile = data.take(length)
+    require(PROFILE_LETTERS.issuperset(profile), "bad letter in the profile")
+    digest = data.take(8)
+    quality, live, threshold = data.unsigned(2), data.unsigned(2), data.unsigned(1)
+    size, margin = data.unsigned(2), data.unsigned(2)
+    require(quality <= 25600 and 1 <= live <= 1024 and threshold <= 63, "bad quality, live channels or skip threshold")
+    require(size % 64 == 0 and margin % 16 == 0, "bad tile size or margin")
+    require(data.left == 0 or minor > 1, "bytes behind the header")
+    name = profile.decode("ascii")
+    colour = (primaries, transfer, matrix, full_range)
+    header = Header(width, height, depth, chroma, *colour, name, digest, quality, live, threshold, size, margin)
+    require(margin == 0 if header.grid == (1, 1) else margin < size, "bad tile margin")
+    return header
+
+
+def read_unit(data: Bytes) -> tuple[int, bytes]:
+    """[3]"""
+    start = data.at
+    kind = data.unsigned(1)
+    payload = data.take(data.varint())
+    crc = zlib.crc32(data.data[start : data.at])
+    require(data.unsigned(4) == crc, f"CRC of unit {kind:02x} does not match")
+    return kind, payload
+
+
+def read_tile(payload: bytes, index: int) -> Tile:
+    """[6]"""
+    data = Bytes(payload)
+    require(data.varint() == index, "a tile out of order")
+    tile = Tile(data.unsigned(4), data.take(data.left))
+    require(not tile.code.endswith(b"\0"), "the code ends with a zero byte")
+    return tile
+
+
+def parse(stream: bytes) -> Stream:
+    """Take a stream apart. [2, 3, 14]"""
+    data = Bytes(stream)
+    require(data.take(8) == SIGNATURE, "not an .ncr stream")
+    major, minor = data.take(2)
+    require(major == 0 and minor > 0, "a version that cannot be read")
+    kind, payload = read_unit(data)
+    require(kind == PICTURE_HEADER, "no picture header")
+    result = Stream((major, minor), read_header(payload, minor))
+    tiles = result.header.grid[0] * result.header.grid[1]
+    while True:
+        kind, payload = read_unit(data)
+        if kind == END:
+            require(payload == b"" and data.left == 0, "bytes in or behind END")
+            require(len(result.tiles) == tiles, "too few tiles")
+            return result
+        if kind == TILE:
+            require(len(result.tiles) < tiles, "too many tiles")
+            result.tiles.append(read_tile(payload, len(result.tiles)))
+        elif kind in METADATA:
+            require(METADATA[kind] not in result.metadata, "a metadata unit twice")
+            result.metadata[METADATA[kind]] = payload
+        else:
+            require(kind >= 0x80, f"unit {kind:02x} is critical and not known")
+            result.skipped.append(kind)
+
+
+# Weights
+
+
+@dataclass(frozen=True)
+class Layer:
+    """[11]"""
+
+    taps: int
+    upsample: int
+    low: int
+    high: int
+    weight: Integers
+    bias: Integers
+    shift: Integers
+
+    def __call__(self, values: Integers, row: int) -> Integers:
+        _, height, width = values.shape
+        if self.taps == 9:
+            around = np.pad(values, ((0, 0), (1, 1), (1, 1)))
+            shifted = [around[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
+            values = np.concatenate(shifted)
+        require(values.shape[0] == self.weight.shape[1], "a layer does not fit the one before it")
+        bias = self.bias[row if len(self.bias) > 1 else 0]
+        sums = bias[:, None] + self.weight @ values.reshape(len(values), -1)
+        half = (np.int64(1) << self.shift) >> 1
+        shifted_back = (sums + half[:, None]) >> self.shift[:, None]
+        out: Integers = np.clip(shifted_back, self.low, self.high).reshape(-1, height, width)
+        if not self.upsample:
+            return out
+        blocks = out.reshape(-1, 2, 2, height, width)  # c, dy, dx, y, x
+        return blocks.transpose(0, 3, 1, 4, 2).reshape(len(blocks), 2 * height, 2 * width)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """[12]"""
+
+    profile: str
+    digest: bytes
+    layers: list[Layer]
+    z_tables: list[Table]
+    y_tables: list[Table]
+
+    @property
+    def z_channels(self) -> int:
+        return self.layers[0].weight.shape[1] // self.layers[0].taps
+
+    @property
+    def y_channels(self) -> int:
+        return len(self.layers[-1].shift) // (4 if self.layers[-1].upsample else 1)
+
+
+def read_tables(arrays: dict[str, npt.NDArray[np.generic]], prefix: str) -> list[Table]:
+    """[10, 12]"""
+    frequencies = [int(value) for value in arrays[f"{prefix}.frequencies"]]
+    tables, at = [], 0
+    for radius in (int(value) for value in arrays[f"{prefix}.radii"]):
+        entries = frequencies[at : at + 2 * radius + 2]
+        at += 2 * radius + 2
+        cumulative = [0, *accumulate(entries)]
+        whole = len(entries) == 2 * radius + 2 and min(entries) >= 1 and cumulative[-1] == 65536
+        require(whole and radius <= MAX_MAGNITUDE, f"bad table in {prefix}")
+        tables.append(cumulative)
+    require(at == len(frequencies), f"frequencies left over in {prefix}")
+    return tables
+
+
+def read_weights(folder: Path) -> Weights:
+    """[4, 12]"""
+    files = ((folder / name).read_bytes() for name in ("context.onnx", "entropy.npz", "synthesis.onnx"))
+    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in files)).digest()[:8]
+    profile = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["profile"]
+    with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    layers: list[Layer] = []
+    while f"scale.{len(layers)}.form" in arrays:
+        form, *parts = (arrays[f"scale.{len(layers)}.{name}"] for name in ("form", "weight", "bias", "shift"))
+        taps, upsample, low, high = (int(value) for value in form)
+        layers.append(Layer(taps, upsample, low, high, *(part.astype(np.int64) for part in parts)))
+    return Weights(profile, digest, layers, read_tables(arrays, "z"), read_tables(arrays, "y"))
+
+
+# Symbols
+
+
+class RangeDecoder:
+    """[9]"""
+
+    def __init__(self, code: bytes) -> None:
+        padded = code + bytes(-len(code) % 4)
+        self.words = [int.from_bytes(padded[at : at + 4], "little") for at in range(0, len(padded), 4)]
+        self.read = 0
+        self.width = 2**64 - 1
+        self.ahead = self.word() << 32
+        self.ahead += self.word()
+
+    def word(self) -> int:
+        self.read += 1
+        return self.words[self.read - 1] if self.read <= len(self.words) else 0
+
+    def find(self) -> int:
+        q = self.ahead // (self.width >> 24)
+        require(q < 2**24, "a code that no encoder writes")
+        return q
+
+    def take(self, start: int, end: int) -> None:
+        step = self.width >> 24
+        self.ahead -= step * start
+        self.width = step * (end - start)
+        if self.width < 2**32:
+            self.width <<= 32
+            self.ahead = (self.ahead << 32) + self.word()
+
+    def entry(self, table: Table) -> int:
+        found = bisect.bisect_right(table, self.find() >> 8) - 1
+        self.take(256 * table[found], 256 * table[found + 1])
+        return found
+
+    def raw(self, bits: int) -> int:
+        value = self.find() >> (24 - bits)
+        self.take(value << (24 - bits), (value + 1) << (24 - bits))
+        return value
+
+    def finish(self) -> None:
+        require(self.read >= len(self.words), "words of the code are left")
+        require(self.ahead < 2**32, "a code that no encoder writes")
+
+
+def read_array(decoder: RangeDecoder, tables: list[Table], numbers: Integers) -> Integers:
+    """The symbols of one array, each with the table that its number names. [8]"""
+    symbols = np.zeros(len(numbers), np.int64)
+    for number in np.unique(numbers):
+        table = tables[int(number)]
+        group = [int(place) for place in np.flatnonzero(numbers == number)]
+        radius = (len(table) - 3) // 2
+        symbols[group] = [decoder.entry(table) - radius for _ in group]
+        escaped = [place for place in group if symbols[place] == radius + 1]
+        lengths = [decoder.raw(4) for _ in escaped]
+        require(all(1 <= length <= 14 for length in lengths), "bad length of an escaped symbol")
+        for place, length in zip(escaped, lengths, strict=True):
+            negative, rest = divmod(decoder.raw(length), 2 ** (length - 1))
+            magnitude = 2 ** (length - 1) + rest + radius
+            require(magnitude <= MAX_MAGNITUDE, "a symbol is too large")
+            symbols[place] = -magnitude if negative else magnitude
+    return symbols
+
+
+def read_symbols(header: Header, number: int, tile: Tile, weights: Weights) -> tuple[Integers, Integers]:
+    """z and y of one tile. [5, 7, 13]"""
+    left, top, right, bottom = header.area(number)
+    z_shape = weights.z_channels, -(-(bottom - top) // 64), -(-(right - left) // 64)
+    y_shape = weights.y_channels, -(-(bottom - top) // 16), -(-(right - left) // 16)
+    rows = len(weights.z_tables) // weights.z_channels
+    row = (header.quality * (rows - 1) + 12800) // 25600
+    decoder = RangeDecoder(tile.code)
+
+    z_numbers = np.repeat(row * z_shape[0] + np.arange(z_shape[0]), z_shape[1] * z_shape[2])
+    z = read_array(decoder, weights.z_tables, z_numbers).reshape(z_shape)
+    require(int(np.abs(z).max()) <= 127, "a symbol of z is too large")
+
+    indices = z
+    for layer in weights.layers:
+        indices = layer(indices, row)
+    require(indices.shape == (y_shape[0], 4 * z_shape[1], 4 * z_shape[2]), "scale indices of the wrong shape")
+    indices = indices[:, : y_shape[1], : y_shape[2]]
+
+    coded = indices >= header.skip_threshold
+    coded[header.live_channels :] = False
+    y = np.zeros(y_shape, np.int64)
+    y[coded] = read_array(decoder, weights.y_tables, indices[coded])
+    decoder.finish()
+
+    live = y[: header.live_channels]
+    check = zlib.crc32(live.astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes()))
+    require(check == tile.check, "the symbols check does not match")
+    return z, y
+
+
+def decode(stream: bytes, folder: Path, max_pixels: int = 2**24) -> tuple[Stream, list[tuple[Integers, Integers]]]:
+    """A stream taken apart, and z and y of its tiles."""
+    parsed = parse(stream)
+    header = parsed.header
+    require(header.width * header.height <= max_pixels, "the picture is too large")
+    weights = read_weights(folder)
+    require((header.profile, header.digest) == (weights.profile, weights.digest), "these are not the weights")
+    require(header.live_channels <= weights.y_channels, "more live channels than y has")
+    return parsed, [read_symbols(header, number, tile, weights) for number, tile in enumerate(parsed.tiles)]
+
+
+def main() -> None:
+    parsed, tiles = decode(Path(sys.argv[1]).read_bytes(), Path(sys.argv[2]))
+    print(asdict(parsed.header), {name: len(payload) for name, payload in parsed.metadata.items()}, parsed.skipped)
+    for number, (z, y) in enumerate(tiles):
+        sums = (hashlib.sha256(symbols.astype("<i2").tobytes()).hexdigest() for symbols in (z, y))
+        print(number, z.shape, y.shape, *sums)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""From measurements to curves and tables: means over pictures, Bjontegaard differences."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean
+from typing import Any
+
+from nacre.bitstream.errors import InputError
+from nacre.tools.bd_rate import Difference, bd_quality, bd_rate
+from nacre.tools.curves import Curve, Published, decibel
+from nacre.tools.measure import Measurement
+from nacre.tools.metrics import METRICS
+
+# Parts of the PSNR range that are reported besides the whole overlap, dB.
+PSNR_INTERVALS = ((28.5, 40.0), (0.0, 33.0))
+
+
+@dataclass(frozen=True, slots=True)
+class MeanPoint:
+    """Means over pictures of one codec at one quality: bits per pixel of each file, and a metric."""
+
+    quality: float
+    bpp: float
+    value: float
+
+
+def complete_pictures(measurements: Sequence[Measurement], metric: str) -> tuple[list[str], list[str]]:
+    """Pictures that every codec and quality has a value for, and the others, which means leave out."""
+    points = {(m.codec, m.quality) for m in measurements}
+    have: dict[str, set[tuple[str, float]]] = defaultdict(set)
+    for m in measurements:
+        if metric in m.metrics:
+            have[m.picture].add((m.codec, m.quality))
+    names = sorted({m.picture for m in measurements})
+    return [name for name in names if have[name] == points], [name for name in names if have[name] != points]
+
+
+def mean_points(measurements: Sequence[Measurement], metric: str) -> dict[str, list[MeanPoint]]:
+    """For each codec, its mean points in rising order of quality, over the pictures that are complete.
+
+    MS-SSIM in dB is that of the mean MS-SSIM. Points without a finite mean (an identical picture) are left out.
+    """
+    pictures = set(complete_pictures(measurements, metric)[0])
+    groups: dict[tuple[str, float], list[Measurement]] = defaultdict(list)
+    for m in measurements:
+        if m.picture in pictures:
+            groups[m.codec, m.quality].append(m)
+    means: dict[str, list[MeanPoint]] = {m.codec: [] for m in measurements}
+    for (codec, quality), group in sorted(groups.items()):
+        values = [m.metrics[metric] for m in group]
+        finite = [value for value in values if value is not None]
+        if len(finite) < len(values):
+            continue
+        if metric == "ms-ssim-db":
+            value = decibel(fmean(1.0 - 10.0 ** (-value / 10.0) for value in finite))
+        else:
+            value = fmean(finite)
+        means[codec].append(MeanPoint(quality, fmean(m.bpp for m in group), value))
+    return means
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A codec against the anchor in one metric: BD-rate in percent, BD-quality in the metric's unit, or why not.
+
+    intervals: BD-rates over parts of the range (PSNR only), in the order of PSNR_INTERVALS.
+    """
+
+    metric: str
+    codec: str
+    anchor: str
+    rate: Difference | str
+    quality: Difference | str
+    intervals: tuple[Difference | str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; what could not be computed is a string."""
+        return asdict(self)
+
+
+def _curve(name: str, metric: str, points: Iterable[tuple[float, float]]) -> Curve:
+    sign = 1.0 if METRICS[metric].higher_is_better else -1.0
+    return Curve.of(name, [(rate, sign * value) for rate, value in points if math.isfinite(value)])
+
+
+def _or_reason(function: Any, *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except InputError as error:
+        return str(error)
+
+
+def compare_curves(
+    means: dict[str, list[MeanPoint]], metric: str, published: Sequence[Published], anchor: str
+) -> list[Comparison]:
+    """Every codec and published curve against the one called `anchor`; empty where that has no points in the metric."""
+    sets = {codec: [(point.bpp, point.value) for point in points] for codec, points in means.items()}
+    sets.update({curve.label: curve.points_of(metric) for curve in published})
+    if not sets.get(anchor):
+        return []
+    result = []
+    for name, points in sets.items():
+        if name == anchor or not points:
+            continue
+        try:
+            curves = _curve(anchor, metric, sets[anchor]), _curve(name, metric, points)
+        except InputError as error:
+            result.append(Comparison(metric, name, anchor, str(error), str(error), ()))
+            continue
+        intervals = PSNR_INTERVALS if metric == "psnr" else ()
+        result.append(
+            Comparison(
+                metric,
+                name,
+                anchor,
+                _or_reason(bd_rate, *curves),
+                _or_reason(bd_quality, *curves),
+                tuple(_or_reason(bd_rate, *curves, interval) for interval in intervals),
+            )
+        )
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Curves and comparisons of an evaluation, by metric. pictures: how many the means of a metric are taken over.
+
+    left_out: pictures that means do without.
+    """
+
+    pictures: dict[str, int]
+    means: dict[str, dict[str, list[MeanPoint]]]
+    published: dict[str, dict[str, list[tuple[float, float]]]]
+    comparisons: list[Comparison]
+    left_out: list[str]
+
+
+def summarize(
+    measurements: Sequence[Measurement], metrics: Sequence[str], published: Sequence[Published], anchor: str
+) -> Summary:
+    """Mean curves of every metric and the differences against `anchor`, a codec or the label of a published curve."""
+    pictures, means, comparisons, left_out = {}, {}, [], []
+    for metric in metrics:
+        complete, incomplete = complete_pictures(measurements, metric)
+        pictures[metric] = len(complete)
+        means[metric] = mean_points(measurements, metric)
+        comparisons += compare_curves(means[metric], metric, published, anchor)
+        left_out += [f"{picture}: left out of the means of {metric}, which it lacks in part" for picture in incomplete]
+    curves = {
+        metric: {curve.label: points for curve in published if (points := curve.points_of(metric))}
+        for metric in metrics
+    }
+    return Summary(pictures, means, curves, comparisons, left_out)
