@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
+from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
@@ -34,9 +35,9 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
-# Sub-commands that are tools of the source tree, with parsers of their own.
+# Sub-commands that are tools with parsers of their own, offered where the installation holds them.
 _TOOLS = {
-    "evaluate": ("nacre.tools.evaluate_cli", "measure rates, distortions and speeds over a folder of pictures"),
+    "evaluate": ("nacre.tools.evaluate", "measure rates, distortions and speeds over a folder of pictures"),
     "compare": ("nacre.tools.compare", "compare measured curves with other codecs'"),
 }
 
@@ -130,14 +131,15 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--profile", help="weights to encode with, default fast")
     _add_codec(demo)
 
-    for name, (_, summary) in _TOOLS.items():
-        commands.add_parser(name, help=summary, add_help=False)
+    for name, (module, summary) in _TOOLS.items():
+        if find_spec(module) is not None:
+            commands.add_parser(name, help=summary, add_help=False)
     return parser
 
 
 def _run(arguments: list[str]) -> int:
     first = next((place for place, argument in enumerate(arguments) if not argument.startswith("-")), None)
-    if first is not None and arguments[first] in _TOOLS:
+    if first is not None and arguments[first] in _TOOLS and find_spec(_TOOLS[arguments[first]][0]) is not None:
         return _run_tool(arguments[first], arguments[:first] + arguments[first + 1 :])
     parser = build_parser()
     options = parser.parse_args(arguments)
@@ -161,12 +163,10 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_tool(name: str, arguments: list[str]) -> int:
-    module = _TOOLS[name][0]
     try:
-        tool = import_module(module)
+        tool = import_module(_TOOLS[name][0])
     except ModuleNotFoundError as error:
-        lacking = "is not part of this installation" if error.name == module else f"needs {error.name}"
-        _complain(f"error: nacre {name} {lacking}; from a source tree: pip install '.[dev]'")
+        _complain(f"error: nacre {name} needs {error.name}, which pip install 'nacre[dev]' brings")
         return EXIT_ERROR
     return int(tool.main(arguments))
 

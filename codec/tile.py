@@ -4,7 +4,7 @@
     pixels ----->| analysis |------->| context |---------->|             |
                  |          |   z    +---------+           | range coder |--> bytes, check of the symbols
                  |          |---+--------- ^ ------------->|             |
-                 +----------+   v          | mask          +-------------+
+                 +----------+   v          | rounding      +-------------+
                           scale network ---+---- index of every symbol's table --^
 
 Decoding reads z, runs the scale network, reads the symbols, and only then turns to floating point: context, synthesis.
@@ -29,6 +29,10 @@ from nacre.stopwatch import Stopwatch
 from nacre.weights.store import Weights
 
 Float32Array = NDArray[np.float32]
+
+
+NEAREST = 0.5  # rounding offset of the decoder's symbols, integers already
+NOT_CODED = -1e9  # rounding offset that makes every symbol zero
 
 
 class TileCoding(NamedTuple):
@@ -59,6 +63,8 @@ class TileCoder:
         self._y_tables = TableSet.from_arrays(parts["y."])
         self._z_tables = TableSet.from_arrays(parts["z."])
         self._check_parts()
+        self._offsets = np.array(weights.rounding_offsets, np.float32)
+        self._offsets[: weights.skip_threshold] = NOT_CODED
         self._scale = scale_executor(weights, self._network, threads)
         self._analysis = Graph(weights, "analysis.onnx", threads)
         self._context = Graph(weights, "context.onnx", threads)
@@ -82,9 +88,9 @@ class TileCoder:
             y, z = self._analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": _position(quality)})
             z_symbols = z[0].astype(np.int32)
             index = self._scale(z_symbols, row)
-        mask = _mask(index[:, :rows, :columns], live, skip, y.shape)
+        rounding = self._rounding(index[:, :rows, :columns], live, y.shape)
         with stopwatch.part("networks"):
-            symbols = self._run_context("symbols", y, z, mask, encoding=True)
+            symbols = self._run_context("symbols", y, z, rounding, encoding=True)
         coded = np.clip(symbols[0, :, :rows, :columns], -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
         with stopwatch.part("coder"):
             data = encode_tile(
@@ -127,19 +133,29 @@ class TileCoder:
         rows, columns = symbols.y.shape[1:]
         target = np.zeros(shape, np.float32)
         target[0, :, :rows, :columns] = symbols.y
-        mask = _mask(symbols.scale_index, coding.live, coding.skip, shape)
+        nearest = np.full(shape, NEAREST, np.float32)
         z = symbols.z[np.newaxis].astype(np.float32)
         with stopwatch.part("networks"):
-            y_hat = self._run_context("y_hat", target, z, mask, encoding=False)
+            y_hat = self._run_context("y_hat", target, z, nearest, encoding=False)
             (image,) = self._synthesis.run(["image"], {"y_hat": y_hat, "position": _position(coding.quality)})
         pixels: Pixels = image[0, : coding.height, : coding.width]
         return pixels
 
     def _run_context(
-        self, output: str, target: Float32Array, z_hat: Float32Array, mask: Float32Array, *, encoding: bool
+        self, output: str, target: Float32Array, z_hat: Float32Array, rounding: Float32Array, *, encoding: bool
     ) -> Float32Array:
-        inputs = {"target": target, "z_hat": z_hat, "mask": mask, "encoding": np.array([encoding], np.float32)}
+        inputs = {"target": target, "z_hat": z_hat, "rounding": rounding, "encoding": np.array([encoding], np.float32)}
         return self._context.run([output], inputs)[0]
+
+    def _rounding(self, index: IndexArray, live: int, shape: tuple[int, ...]) -> Float32Array:
+        """What the context graph adds to magnitudes before it cuts them to integers, the encoder's choice.
+
+        For a latent of `shape` (1, C, h, w) and index (C, rows, columns); NOT_CODED where the stream holds no symbol.
+        """
+        rows, columns = index.shape[1:]
+        rounding = np.full(shape, NOT_CODED, np.float32)
+        rounding[0, :live, :rows, :columns] = self._offsets[index[:live]]
+        return rounding
 
     def _check_parts(self) -> None:
         """Raise WeightsError unless tables and scale network are those of the manifest's configuration."""
@@ -157,14 +173,6 @@ class TileCoder:
 def _position(quality: int) -> Float32Array:
     """The networks' quality input, (1,) in 0..1."""
     return np.array([quality / MAX_QUALITY], np.float32)
-
-
-def _mask(index: IndexArray, live: int, skip: int, shape: tuple[int, ...]) -> Float32Array:
-    """1 where a symbol of the latent `shape` (1, C, h, w) is coded, 0 elsewhere; index (C, rows, columns)."""
-    rows, columns = index.shape[1:]
-    mask = np.zeros(shape, np.float32)
-    np.greater_equal(index[:live], skip, out=mask[0, :live, :rows, :columns], casting="unsafe")
-    return mask
 
 
 def _pad(pixels: Pixels) -> Pixels:

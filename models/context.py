@@ -11,6 +11,7 @@ from nacre.models.rounding import round_ste
 
 # Positions of the 2x2 grid as 2 * dy + dx in the order in which they are decoded: (0,0), (1,1), (0,1), (1,0).
 STEP_ORDER = (0, 3, 1, 2)
+NOT_CODED = -1e9  # rounding offset of latents that a stream does not hold
 
 
 class ContextDecoder(nn.Module):
@@ -37,18 +38,21 @@ class ContextDecoder(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, target: Tensor, z_hat: Tensor, mask: Tensor | None = None, encoding: Tensor | float = 1.0
+        self, target: Tensor, z_hat: Tensor, rounding: Tensor | None = None, encoding: Tensor | float = 1.0
     ) -> tuple[Tensor, Tensor]:
         """Residual (target - mean) / width and reconstruction y_hat, both (B, latent_channels, h, w), h and w even.
 
         ``encoding`` 1: target is y, the symbols are the rounded residual. ``encoding`` 0: target holds the symbols
-        already, so that one graph serves both ends. ``mask`` (same shape, 0 or 1) forces symbols to zero.
+        already, so that one graph serves both ends. ``rounding`` (same shape) is added to the residual's magnitude
+        before it is cut down to an integer: 0.5 rounds to the nearest, less widens the zone of every smaller symbol,
+        ``NOT_CODED`` makes the symbol zero. The residual returned is then the symbol. Without it the residual comes as
+        it is, and the reconstruction from its nearest integer, the gradient passing straight through.
         """
         state = F.pixel_shuffle(self.hyper_up(torch.relu(self.hyper(z_hat))), 2)
         batch, channels, height, width = target.shape
         grid = F.pixel_unshuffle(target, 2).view(batch, channels, 4, height // 2, width // 2)
-        if mask is not None:
-            mask = F.pixel_unshuffle(mask, 2).view(batch, channels, 4, height // 2, width // 2)
+        if rounding is not None:
+            rounding = F.pixel_unshuffle(rounding, 2).view(batch, channels, 4, height // 2, width // 2)
         residuals: list[Tensor] = [target] * 4
         decoded: list[Tensor] = [target] * 4
         for step, place in enumerate(STEP_ORDER):
@@ -58,11 +62,13 @@ class ContextDecoder(nn.Module):
             if self.step_width:
                 step_size = torch.exp(0.5 * torch.tanh(parameters[:, channels:]))
                 residual = residual * (encoding / step_size + (1.0 - encoding))
-            symbol = round_ste(residual)
-            if mask is not None:
-                symbol = symbol * mask[:, :, place]
+            if rounding is None:
+                symbol = round_ste(residual)
+            else:
+                magnitude = torch.floor(residual.abs() + rounding[:, :, place]).clamp_min(0.0)
+                symbol = residual = torch.sign(residual) * magnitude
             y_hat = mean + (symbol * step_size if self.step_width else symbol)
-            residuals[place], decoded[place] = residual if mask is None else symbol, y_hat
+            residuals[place], decoded[place] = residual, y_hat
             if step < len(self.absorb):
                 state = state + self.absorb[step](y_hat)
         return self._interleave(residuals), self._interleave(decoded)

@@ -39,14 +39,14 @@ class AnalysisGraph(nn.Module):
 
 
 class ContextGraph(nn.Module):
-    """target, z_hat, mask, encoding (1,) -> symbols, y_hat: the same graph at both ends (see ContextDecoder)."""
+    """target, z_hat, rounding, encoding (1,) -> symbols, y_hat: one graph for both ends (see ContextDecoder)."""
 
     def __init__(self, model: ImageModel) -> None:
         super().__init__()
         self.context = model.context
 
-    def forward(self, target: Tensor, z_hat: Tensor, mask: Tensor, encoding: Tensor) -> tuple[Tensor, Tensor]:
-        symbols, y_hat = self.context(target, z_hat, mask, encoding)
+    def forward(self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor) -> tuple[Tensor, Tensor]:
+        symbols, y_hat = self.context(target, z_hat, rounding, encoding)
         return symbols, y_hat
 
 
@@ -125,10 +125,10 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
     )
     context = _trace(
         ContextGraph(model),
-        (latent, hyper, torch.ones_like(latent), torch.tensor([1.0])),
-        ("target", "z_hat", "mask", "encoding"),
+        (latent, hyper, torch.full_like(latent, 0.5), torch.tensor([1.0])),
+        ("target", "z_hat", "rounding", "encoding"),
         ("symbols", "y_hat"),
-        {"target": grid, "mask": grid, "z_hat": {2: "hz", 3: "wz"}, "symbols": grid, "y_hat": grid},
+        {"target": grid, "rounding": grid, "z_hat": {2: "hz", 3: "wz"}, "symbols": grid, "y_hat": grid},
     )
     synthesis = _trace(
         SynthesisGraph(model),

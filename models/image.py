@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from nacre.models.conditional import SymbolConditional
 from nacre.models.config import ImageConfig
-from nacre.models.context import ContextDecoder
+from nacre.models.context import NOT_CODED, ContextDecoder
 from nacre.models.prior import HyperPrior
 from nacre.models.rounding import round_ste
 from nacre.models.scale_decoder import Z_MAX, ScaleDecoder
@@ -71,11 +71,14 @@ class ImageModel(nn.Module):
         output["x_hat"] = denormalize(output["x_hat"]) * (1.0 / 255.0)
         return output
 
-    def code(self, x: Tensor, quality: Tensor, *, hard: bool, skip_threshold: int = 0) -> dict[str, Any]:
+    def code(
+        self, x: Tensor, quality: Tensor, *, hard: bool, offsets: Tensor | None = None, skip_threshold: int = 0
+    ) -> dict[str, Any]:
         """As ``forward`` between normalized pixels (see transforms.py), quality (B,).
 
-        ``hard``: likelihoods of the rounded symbols instead of noisy ones; symbols whose scale index is below
-        ``skip_threshold`` are then zero and cost nothing.
+        ``hard``: likelihoods of the rounded symbols instead of noisy ones. With ``offsets`` (64,), the rounding offset
+        of each scale index, symbols are those that an encoder would write: rounded so, and where the index is below
+        ``skip_threshold``, zero and free.
         """
         position = quality / 100.0
         row = self.row_position(position)
@@ -83,12 +86,15 @@ class ImageModel(nn.Module):
         z = self.hyper_analysis(y)
         z_hat = round_ste(z).clamp(-Z_MAX, Z_MAX)
         index = self.scale_decoder(z_hat, row)
-        coded = (index >= skip_threshold).float() if hard and skip_threshold else None
-        residual, y_hat = self.context(y, z_hat, coded)
+        rounding = coded = None
+        if offsets is not None:
+            coded = index >= skip_threshold
+            rounding = torch.where(coded, offsets[index.long()], NOT_CODED)
+        residual, y_hat = self.context(y, z_hat, rounding)
         with torch.autocast(x.device.type, enabled=False):
             if hard:
                 likelihood_y = self.conditional(torch.round(residual), index)
-                likelihood_y = likelihood_y if coded is None else torch.where(coded > 0, likelihood_y, 1.0)
+                likelihood_y = likelihood_y if coded is None else torch.where(coded, likelihood_y, 1.0)
                 likelihood_z = self.prior(z_hat, row)
             else:
                 likelihood_y = self.conditional(residual + torch.rand_like(residual) - 0.5, index)

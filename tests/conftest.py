@@ -19,8 +19,10 @@ def make_picture(height: int, width: int, channels: int = 3, seed: int = 0) -> N
         (60 + 90 * x / width + 40 * y / height + 50 * (x + y > (width + height) / 2)) * gain for gain in (1.0, 0.8, 0.6)
     ]
     noisy = np.stack(planes[:channels], axis=-1) + random.normal(0, 3, (height, width, channels))
-    picture = np.clip(noisy, 0, 255).astype(np.uint8)
-    return picture if channels > 1 else picture[..., 0]
+    picture: NDArray[np.uint8] = np.clip(noisy, 0, 255).astype(np.uint8)
+    if channels == 1:
+        picture = picture[..., 0]
+    return picture
 
 
 @pytest.fixture(scope="session")

@@ -182,9 +182,7 @@ def test_version_and_help(capfd: Capture) -> None:
         assert capfd.readouterr().out == f"nacre {nacre.__version__}\n"
     assert main(["--help"]) == 0
     output = capfd.readouterr().out
-    assert all(
-        name in output for name in ("encode", "decode", "info", "verify", "models", "demo", "evaluate", "compare")
-    )
+    assert all(name in output for name in ("encode", "decode", "info", "verify", "models", "demo", "evaluate"))
 
 
 @pytest.mark.parametrize(
@@ -347,12 +345,21 @@ def test_tools_are_handed_their_arguments(monkeypatch: pytest.MonkeyPatch, capfd
             seen.append(arguments)
             return 3
 
-    monkeypatch.setitem(sys.modules, "nacre.tools.evaluate_cli", Tool)
+    def without_torch(name: str) -> None:
+        raise ModuleNotFoundError(name="torch")
+
+    monkeypatch.setattr("nacre.cli.import_module", lambda name: Tool)
     assert main(["-v", "evaluate", "--data", "x", "-q", "5"]) == 3
     assert seen == [["-v", "--data", "x", "-q", "5"]]
-    monkeypatch.setitem(sys.modules, "nacre.tools.compare", None)
-    assert main(["compare"]) == 1
-    assert "nacre compare" in capfd.readouterr().err
+    monkeypatch.setattr("nacre.cli.import_module", without_torch)
+    assert main(["evaluate"]) == 1
+    assert "nacre evaluate needs torch, which pip install 'nacre[dev]' brings" in capfd.readouterr().err
+
+
+def test_tools_that_are_not_installed_are_no_commands(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:
+    monkeypatch.setattr("nacre.cli.find_spec", lambda name: None)
+    assert main(["evaluate", "x"]) == 2
+    assert "invalid choice: 'evaluate'" in capfd.readouterr().err
 
 
 def test_signals_inside_a_command(photo: Path, tmp_path: Path, fails: Callable[..., str], monkeypatch: Any) -> None:

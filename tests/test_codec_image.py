@@ -52,7 +52,7 @@ def test_more_quality_is_more_bytes_and_less_error(codec: nacre.ImageCodec) -> N
 
 
 def test_quality_is_kept_in_steps(codec: nacre.ImageCodec) -> None:
-    for quality, kept in ((0, 0.0), (60, 60.0), (33.3, 33.30078125), (np.float32(12.5), 12.5), (100, 100.0)):
+    for quality, kept in ((0, 0.0), (60, 60.0), (33.3, 33.30078125), (100, 100.0)):
         assert codec.inspect(codec.encode(make_picture(8, 8), quality)).quality == kept
 
 
@@ -126,8 +126,9 @@ def test_symbols_do_not_depend_on_threads(codec: nacre.ImageCodec, tiny_folder: 
     one, two = (
         TileCoder(weights, threads).decode_symbols(tile.payload, tile.check, coding, Stopwatch()) for threads in (1, 2)
     )
-    for first, second in zip(one, two, strict=True):
-        np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(one.z, two.z)
+    np.testing.assert_array_equal(one.scale_index, two.scale_index)
+    np.testing.assert_array_equal(one.y, two.y)
     assert np.count_nonzero(one.y) > 0
 
 

@@ -18,6 +18,7 @@ from nacre.models import load  # noqa: E402
 from nacre.models.complexity import mac_per_pixel  # noqa: E402
 from nacre.models.conditional import SymbolConditional  # noqa: E402
 from nacre.models.config import ImageConfig, quality_to_lambda  # noqa: E402
+from nacre.models.context import NOT_CODED  # noqa: E402
 from nacre.models.export import export_scale_decoder  # noqa: E402
 from nacre.models.image import ImageModel  # noqa: E402
 from nacre.models.loss import normalized_cost  # noqa: E402
@@ -96,14 +97,16 @@ def test_context_graph_serves_both_ends(model: ImageModel) -> None:
     y = 5 * torch.randn(1, CONFIG.latent_channels, 8, 12, generator=random)
     z = torch.randint(-3, 4, (1, CONFIG.hyper_channels, 2, 3), generator=random).float()
     mask = (torch.rand(y.shape, generator=random) < 0.8).float()
+    rounding = torch.where(mask > 0, 0.5 - 0.3 * torch.rand(y.shape, generator=random), NOT_CODED)
     with torch.no_grad():
-        symbols, y_hat = model.context(y, z, mask, torch.tensor([1.0]))
-        again, y_hat_decoder = model.context(symbols, z, mask, torch.tensor([0.0]))
+        symbols, y_hat = model.context(y, z, rounding, torch.tensor([1.0]))
+        again, y_hat_decoder = model.context(symbols, z, torch.full_like(y, 0.5), torch.tensor([0.0]))
     assert torch.equal(symbols, symbols.round())
     assert torch.equal(symbols * (1 - mask), torch.zeros_like(symbols))
     assert torch.equal(symbols, again)
     assert torch.equal(y_hat, y_hat_decoder)
-    assert float(((y_hat - y).abs() * mask).max()) <= 0.5 + 1e-4
+    error = (y_hat - y).abs() * mask
+    assert 0.5 < float(error.max()) <= 0.8 + 1e-4
 
 
 def test_step_width_graph_serves_both_ends() -> None:
@@ -112,10 +115,10 @@ def test_step_width_graph_serves_both_ends() -> None:
     for layer in context.predict:
         torch.nn.init.normal_(layer.weight, std=0.3)
     y, z = 5 * torch.randn(1, CONFIG.latent_channels, 4, 4), torch.ones(1, CONFIG.hyper_channels, 1, 1)
-    mask = torch.ones_like(y)
+    nearest = torch.full_like(y, 0.5)
     with torch.no_grad():
-        symbols, y_hat = context(y, z, mask, torch.tensor([1.0]))
-        _, y_hat_decoder = context(symbols, z, mask, torch.tensor([0.0]))
+        symbols, y_hat = context(y, z, nearest, torch.tensor([1.0]))
+        _, y_hat_decoder = context(symbols, z, nearest, torch.tensor([0.0]))
     assert torch.equal(y_hat, y_hat_decoder)
     assert 0.3 < float((y_hat - y).abs().max()) <= 0.5 * np.exp(0.5) + 1e-4
 
@@ -214,8 +217,10 @@ def test_graphs_equal_the_modules() -> None:
         )
         assert np.allclose(y_graph, y.numpy(), rtol=1e-4, atol=1e-3)
         assert np.mean(z_graph != z.numpy()) < 0.01
-        symbols, y_hat = loaded.context(y, z, torch.ones_like(y), torch.tensor([1.0]))
-        feed = {"target": y.numpy(), "z_hat": z.numpy(), "mask": np.ones_like(y), "encoding": np.ones(1, np.float32)}
+        nearest = torch.full_like(y, 0.5)
+        symbols, y_hat = loaded.context(y, z, nearest, torch.tensor([1.0]))
+        encoding = np.ones(1, np.float32)
+        feed = {"target": y.numpy(), "z_hat": z.numpy(), "rounding": nearest.numpy(), "encoding": encoding}
         symbols_graph, _ = run("context.onnx", feed)
         assert np.mean(symbols_graph != symbols.numpy()) < 0.001
         picture = loaded(image.float() / 255, 70.0)["x_hat"] * 255

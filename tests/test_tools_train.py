@@ -15,7 +15,10 @@ from PIL import Image
 torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 
+from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP  # noqa: E402
 from nacre.models import ImageModel  # noqa: E402
+from nacre.models.conditional import SymbolConditional  # noqa: E402
+from nacre.models.tables import symbol_tables  # noqa: E402
 from nacre.tools import export, train  # noqa: E402
 from nacre.tools.data import CropSampler, load_pictures  # noqa: E402
 from nacre.tools.soap import Soap  # noqa: E402
@@ -162,13 +165,29 @@ def test_measure_sees_rate_and_distortion() -> None:
     assert result.cost == pytest.approx(expected, rel=1e-6)
 
 
-def test_skip_threshold_is_chosen_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
-    costs = {0: 1.0, 4: 1.0, 6: 0.9999, 8: 1.0004, 10: 1.002, 12: 1.01}
+def test_rounding_is_chosen_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build()
+    wanted = export.rounding_offsets(symbol_tables(model.conditional), 0.6)
 
-    def fake(_model: ImageModel, _crops: torch.Tensor, threshold: int) -> train.Measure:
-        return train.Measure(costs[threshold], [], [])
+    def fake(_model: ImageModel, _crops: torch.Tensor, offsets: torch.Tensor, threshold: int) -> train.Measure:
+        return train.Measure(float((offsets - wanted).abs().sum()) + abs(threshold - 8), [], [])
 
     monkeypatch.setattr(export, "measure", fake)
-    threshold, found = export.choose_skip_threshold(build(), torch.zeros(1))
-    assert threshold == 8
-    assert found == costs
+    lines: list[str] = []
+    choice = export.choose_rounding(model, torch.zeros(1), lines.append)
+    assert torch.equal(choice.offsets, wanted)
+    assert (choice.skip_threshold, choice.cost) == (8, 0.0)
+    assert len(lines) == len(export.CANDIDATE_STRENGTHS) + len(export.CANDIDATE_THRESHOLDS)
+
+
+def test_rounding_offsets_widen_the_zone_of_unlikely_symbols() -> None:
+    offsets = export.rounding_offsets(symbol_tables(SymbolConditional("gaussian")), 1.0)
+    assert offsets.shape == (64,)
+    assert float(offsets[0]) == pytest.approx(0.01)
+    assert float(offsets[-1]) == pytest.approx(0.5, abs=0.01)
+    # sigma about 0.5: P(0) = 0.683, P(1) = 0.157, 2.12 bits apart
+    level = round((np.log(0.5) - LOG_SCALE_MIN) / LOG_SCALE_STEP)
+    sigma = np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * level)
+    p = torch.special.ndtr(torch.tensor([0.5, 1.5]) / sigma)
+    bits = np.log2(float(2 * p[0] - 1) / float(p[1] - p[0]))
+    assert float(offsets[level]) == pytest.approx(0.5 - 3 * bits / 52, abs=1e-3)

@@ -126,6 +126,8 @@ MANIFESTS: list[tuple[Callable[[dict[str, Any]], object], str]] = [
     (lambda m: m.update(known_answer=7), "known_answer is 7"),
     (lambda m: m.update(skip_threshold=64), r"skip_threshold is 64, must be 0\.\.63"),
     (lambda m: m.update(skip_threshold=True), "skip_threshold is True"),
+    (lambda m: m["rounding_offsets"].pop(), "rounding_offsets has 63 entries"),
+    (lambda m: m["rounding_offsets"].__setitem__(0, 0.6), r"rounding_offsets has 0\.6, must be numbers in 0\.\.0\.5"),
     (lambda m: m["live_channels"].pop(), "must have one for each"),
     (lambda m: m["live_channels"].__setitem__(0, 0), "live_channels is 0"),
     (lambda m: m["files"].pop("context.onnx"), r"files does not list context\.onnx"),

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +21,13 @@ from torch import Tensor
 
 from nacre.bitstream.errors import NacreError
 from nacre.entropy.network import IntegerNetwork, known_answer
+from nacre.entropy.tables import TableSet
 from nacre.models.complexity import mac_per_pixel
+from nacre.models.context import NOT_CODED
 from nacre.models.export import export_graphs, export_scale_decoder
 from nacre.models.image import ImageModel
 from nacre.models.published import SCALE_PREFIX, load_published, training_arrays
+from nacre.models.scale_decoder import Z_MAX
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables
 from nacre.models.transforms import normalize
 from nacre.tools.data import centre_crops, load_pictures
@@ -30,7 +36,8 @@ from nacre.version import __version__
 
 FORMAT = 1
 DECODER_FILES = ("context.onnx", "entropy.npz", "synthesis.onnx")
-CANDIDATE_THRESHOLDS = (0, 4, 6, 8, 10, 12)
+CANDIDATE_STRENGTHS = (0.0, 0.4, 0.6, 0.8, 1.0)
+CANDIDATE_THRESHOLDS = (4, 8, 12, 16)
 LIVE_STEP = 16  # live channels are counted in multiples of this
 LIVE_SHARE = 2e-5  # a channel of which fewer symbols are not zero is dead
 
@@ -40,8 +47,50 @@ def decoder_digest(hashes: dict[str, str]) -> str:
     return hashlib.sha256(b"".join(bytes.fromhex(hashes[name]) for name in DECODER_FILES)).hexdigest()
 
 
+def rounding_offsets(tables: TableSet, strength: float) -> Tensor:
+    """The encoder's rounding offset for each scale index, (64,): 0.5 less what a smaller symbol saves in rate.
+
+    With the step sqrt(26 / lambda) of an orthonormal transform of 768 samples in 256 pixels, an error e of a symbol
+    costs as much as 26 / 3 e^2 bits. So the smaller of two neighbours that differ by b bits is worth its larger error up to
+    b / (2 * 26 / 3) beyond the middle between them; b is taken between 0 and 1. ``strength`` scales that.
+    """
+    offsets = []
+    for level in range(len(tables)):
+        frequencies = np.diff(tables.table(level).astype(np.int64))
+        radius = len(frequencies) // 2 - 1
+        bits = float(np.log2(frequencies[radius] / frequencies[radius + 1]))
+        offsets.append(0.5 - min(0.49, strength * max(bits, 0.0) / (2 * 26 / 3)))
+    return torch.tensor(offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderChoice:
+    """How symbols are rounded and which are skipped, and J with it."""
+
+    offsets: Tensor
+    skip_threshold: int
+    cost: float
+
+
+def choose_rounding(model: ImageModel, crops: Tensor, report: Callable[[str], None]) -> EncoderChoice:
+    """The strength of rounding towards zero and then the skip threshold that have the least J on crops."""
+    tables = symbol_tables(model.conditional)
+
+    def best(candidates: Iterable[tuple[float, int]]) -> tuple[float, float, int]:
+        tried = []
+        for strength, threshold in candidates:
+            cost = measure(model, crops, rounding_offsets(tables, strength), threshold).cost
+            report(f"rounding strength {strength:.1f}, skip threshold {threshold:2d}: J {cost:.4f}")
+            tried.append((cost, strength, threshold))
+        return min(tried)
+
+    _, strength, _ = best((strength, CANDIDATE_THRESHOLDS[0]) for strength in CANDIDATE_STRENGTHS)
+    cost, _, threshold = best((strength, threshold) for threshold in CANDIDATE_THRESHOLDS)
+    return EncoderChoice(rounding_offsets(tables, strength), threshold, cost)
+
+
 @torch.no_grad()
-def live_channels(model: ImageModel, crops: Tensor, skip_threshold: int) -> list[int]:
+def live_channels(model: ImageModel, crops: Tensor, choice: EncoderChoice) -> list[int]:
     """For each entropy row, how many leading latent channels hold symbols, measured on crops (N, 3, H, W) uint8."""
     rows = model.config.rows
     counts: list[int] = []
@@ -49,22 +98,16 @@ def live_channels(model: ImageModel, crops: Tensor, skip_threshold: int) -> list
     for row in range(rows):
         position = torch.full((len(x),), row / (rows - 1))
         y = model.analysis(x, position)
-        z_hat = torch.round(model.hyper_analysis(y)).clamp(-127, 127)
-        mask = (model.scale_decoder(z_hat, position) >= skip_threshold).float()
-        symbols, _ = model.context(y, z_hat, mask)
+        z_hat = torch.round(model.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
+        index = model.scale_decoder(z_hat, position)
+        rounding = torch.where(index >= choice.skip_threshold, choice.offsets[index.long()], NOT_CODED)
+        symbols, _ = model.context(y, z_hat, rounding)
         share = (symbols != 0).float().mean((0, 2, 3))
         alive = torch.nonzero(share > LIVE_SHARE).flatten()
         highest = int(alive.max()) + 1 if len(alive) else 1
         counts.append(min(-(-highest // LIVE_STEP) * LIVE_STEP, model.config.latent_channels))
     # more quality never has fewer channels
-    return np.maximum.accumulate(counts).tolist()
-
-
-def choose_skip_threshold(model: ImageModel, crops: Tensor) -> tuple[int, dict[int, float]]:
-    """The highest threshold that costs less than 0.05 % of J beside no skipping, and J at every candidate."""
-    costs = {threshold: measure(model, crops, threshold).cost for threshold in CANDIDATE_THRESHOLDS}
-    allowed = [threshold for threshold, cost in costs.items() if cost <= costs[0] * 1.0005]
-    return max(allowed), costs
+    return list(itertools.accumulate(counts, max))
 
 
 def entropy_arrays(model: ImageModel, network: IntegerNetwork) -> dict[str, NDArray[Any]]:
@@ -76,7 +119,7 @@ def entropy_arrays(model: ImageModel, network: IntegerNetwork) -> dict[str, NDAr
 
 
 def publish(
-    model: ImageModel, folder: Path, *, skip_threshold: int, live: list[int], version: str, notes: dict[str, Any]
+    model: ImageModel, folder: Path, *, choice: EncoderChoice, live: list[int], version: str, notes: dict[str, Any]
 ) -> dict[str, Any]:
     """Write the folder of published weights (replacing it as a whole) and return its manifest."""
     temporary = folder.with_name(folder.name + ".part")
@@ -95,7 +138,8 @@ def publish(
         "version": version,
         "digest": decoder_digest(hashes),
         "known_answer": known_answer(network),
-        "skip_threshold": skip_threshold,
+        "skip_threshold": choice.skip_threshold,
+        "rounding_offsets": [round(offset, 4) for offset in choice.offsets.tolist()],
         "live_channels": live,
         "mac_per_pixel": {name: round(count, 1) for name, count in mac_per_pixel(model).items()},
         "config": model.config.to_dict(),
@@ -130,20 +174,17 @@ def main(arguments: list[str] | None = None) -> int:
             raise ValueError(msg)
         training, validation = load_pictures(options.data, minimum=384, limit=32)
         crops = torch.from_numpy(centre_crops(validation, 384))
-        threshold, costs = choose_skip_threshold(model, crops)
-        live = live_channels(model.eval(), torch.from_numpy(centre_crops(training, 256)), threshold)
+        choice = choose_rounding(model, crops, print)
+        live = live_channels(model.eval(), torch.from_numpy(centre_crops(training, 256)), choice)
         manifest = publish(
-            model, options.folder, skip_threshold=threshold, live=live, version=options.version,
-            notes={"note": options.note},
-        )  # fmt: skip
-        shipped = measure(load_published(options.folder), crops, threshold)
+            model, options.folder, choice=choice, live=live, version=options.version, notes={"note": options.note}
+        )
+        shipped = measure(load_published(options.folder), crops, choice.offsets, choice.skip_threshold)
     except (ValueError, OSError, NacreError) as error:
         print(f"nacre.tools.export: {error}", file=sys.stderr)
         return 1
-    for candidate, cost in costs.items():
-        print(f"skip threshold {candidate:2d}: J {cost:.4f}")
     total = sum(entry["bytes"] for entry in manifest["files"].values())
-    print(f"{options.folder}: {total / 1e6:.2f} MB, digest {manifest['digest'][:16]}, threshold {threshold}")
+    print(f"{options.folder}: {total / 1e6:.2f} MB, digest {manifest['digest'][:16]}")
     print(f"MAC/pixel {manifest['mac_per_pixel']}; live channels {live[0]}..{live[-1]}")
     print(f"J as shipped {shipped.cost:.4f}")
     return 0

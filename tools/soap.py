@@ -69,7 +69,10 @@ class Soap(torch.optim.Optimizer):
         state["second"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
         correction1, correction2 = 1 - beta1 ** (step - 1), 1 - beta2 ** (step - 1)
         denominator = (state["second"] / correction2).sqrt_().add_(group["eps"])
-        update = self._rotate_back(state, state["first"] / correction1 / denominator)
+        update = state["first"] / correction1 / denominator
+        # With equal betas Adam's ratio cannot pass 1. Here it could: a refreshed basis turns the first moment exactly,
+        # the second only by reordering, and one such step can wreck a network.
+        update = self._rotate_back(state, update.clamp_(-1.0, 1.0))
         if group["weight_decay"]:
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update.view_as(parameter), alpha=-group["lr"])

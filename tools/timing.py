@@ -32,7 +32,7 @@ _barrier: Any = None  # of a process that runs beside another
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Medians for one picture and codec. Throughput in megapixels per second; `threads` of each call, `calls` at once."""
+    """Medians for one picture and codec, in megapixels per second; `calls` at once, of `threads` each."""
 
     picture: str
     codec: str
@@ -104,7 +104,8 @@ def _pool(processes: int, cores: tuple[int, ...]) -> ProcessPoolExecutor:
 def _time_turn(pool: ProcessPoolExecutor, turn: _Turn, calls: int, cores: int) -> Timing:
     results = [future.result() for future in [pool.submit(_take_turn, turn) for _ in range(calls)]]
     pixels = calls * results[0][2] / 1e6
-    encode_s, decode_s = (_seconds([result[part] for result in results]) for part in (0, 1))
+    encode_s = _seconds([encoding for encoding, _, _ in results])
+    decode_s = _seconds([decoding for _, decoding, _ in results])
     return Timing(
         turn.picture, turn.codec, turn.quality, cores, calls, turn.threads, pixels / encode_s, pixels / decode_s
     )

@@ -10,7 +10,8 @@ import torch
 from nacre.models.config import ImageConfig
 from nacre.models.image import ImageModel
 from nacre.models.initialize import linear_start
-from nacre.tools.export import publish
+from nacre.models.tables import symbol_tables
+from nacre.tools.export import EncoderChoice, publish, rounding_offsets
 
 CONFIG = ImageConfig(
     name="tiny", latent_channels=24, hyper_channels=8, hyper_hidden=8, analysis_width=24, analysis_hidden=16,
@@ -51,8 +52,10 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m nacre.tools.tiny_model FOLDER", file=sys.stderr)
         return 2
     torch.set_num_threads(1)
+    model = build().eval()
+    choice = EncoderChoice(rounding_offsets(symbol_tables(model.conditional), 0.5), 4, 0.0)
     publish(
-        build().eval(), Path(arguments[0]), skip_threshold=4, live=[8, 8, 16] + [24] * 8, version="0.1.0",
+        model, Path(arguments[0]), choice=choice, live=[8, 8, 16] + [24] * 8, version="0.1.0",
         notes={"note": "untrained test model"},
     )  # fmt: skip
     return 0

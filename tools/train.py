@@ -32,7 +32,7 @@ from nacre.tools.data import CropSampler, centre_crops, load_pictures
 from nacre.tools.soap import Soap
 
 MEASURE_LAMBDAS = [0.0007 * (0.2 / 0.0007) ** (step / 5) for step in range(6)]
-SAVE_SECONDS = 300.0
+SAVE_SECONDS = 600.0
 MAX_STEP_SECONDS = 5.0  # a step during which the process slept is charged no more
 WARM_UP_STEPS = 100
 
@@ -52,8 +52,11 @@ class Measure:
 
 
 @torch.no_grad()
-def measure(model: ImageModel, crops: Tensor, skip_threshold: int = 0) -> Measure:
-    """J = mean over six lambdas of R / sqrt(lambda) + sqrt(lambda) D hard-rounded, on crops (N, 3, H, W) uint8."""
+def measure(model: ImageModel, crops: Tensor, offsets: Tensor | None = None, skip_threshold: int = 0) -> Measure:
+    """J = mean over six lambdas of R / sqrt(lambda) + sqrt(lambda) D, hard-rounded, on crops (N, 3, H, W) uint8.
+
+    ``offsets`` and ``skip_threshold`` as in ``ImageModel.code``; without them every symbol is the nearest integer.
+    """
     device = next(model.parameters()).device
     model.eval()
     costs, rates, psnrs = [], [], []
@@ -63,7 +66,7 @@ def measure(model: ImageModel, crops: Tensor, skip_threshold: int = 0) -> Measur
             x = normalize(batch.to(device).float()).contiguous(memory_format=torch.channels_last)
             quality = torch.full((len(x),), lambda_to_quality(lmbda), device=device)
             with torch.autocast(device.type, torch.bfloat16):
-                output = model.code(x, quality, hard=True, skip_threshold=skip_threshold)
+                output = model.code(x, quality, hard=True, offsets=offsets, skip_threshold=skip_threshold)
             output["x_hat"] = normalize(denormalize(output["x_hat"]).clamp(0, 255))
             parts.append(torch.stack(normalized_cost(output, x, torch.full((len(x),), lmbda, device=device)), 1))
         cost, rate, distortion = torch.cat(parts).double().mean(0).tolist()
@@ -107,13 +110,16 @@ class Trainer:
         if state is not None:
             return ImageModel(ImageConfig.from_dict(state["config"]))
         if options.start is None:
-            model = ImageModel(replace(ImageConfig(), conditional=options.conditional))
+            model = ImageModel(replace(ImageConfig(), **self._family()))
             linear_start(model, torch.from_numpy(self.sampler.batch(128)).float() / 255.0)
             return model
-        model, missing = load_weights(options.start)
+        model, missing = load_weights(options.start, **self._family())
         if missing:
             print(f"not in {options.start}, left as initialized: {', '.join(missing)}", flush=True)
         return model
+
+    def _family(self) -> dict[str, Any]:
+        return {} if self.options.conditional is None else {"conditional": self.options.conditional}
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -204,8 +210,11 @@ class Trainer:
         self.stopped = True
 
 
-def load_weights(source: Path) -> tuple[ImageModel, list[str]]:
-    """A model from a run state's averages or a folder of published weights, and the parameters not found there."""
+def load_weights(source: Path, **changes: Any) -> tuple[ImageModel, list[str]]:
+    """A model from a run state's averages or a folder of published weights, and the parameters not found there.
+
+    ``changes`` replace entries of the configuration; with another conditional, its shape starts afresh.
+    """
     if source.is_dir() and not (source / "state.pt").exists():
         from nacre.models.published import read_published
 
@@ -213,7 +222,9 @@ def load_weights(source: Path) -> tuple[ImageModel, list[str]]:
     else:
         state = torch.load(source / "state.pt" if source.is_dir() else source, map_location="cpu")
         config, parameters = ImageConfig.from_dict(state["config"]), state["average"]
-    model = ImageModel(config)
+    model = ImageModel(replace(config, **changes))
+    if "conditional" in changes:
+        parameters = {name: value for name, value in parameters.items() if not name.startswith("conditional.")}
     missing, unexpected = model.load_state_dict(parameters, strict=False)
     if unexpected:
         msg = f"{source} holds parameters that the model lacks: {', '.join(unexpected)}"
@@ -231,7 +242,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--minutes", type=float, required=True, help="the schedule ends after so many minutes of steps")
     parser.add_argument("--start", type=Path, help="run folder, state.pt or published weights to begin a new leg from")
-    parser.add_argument("--conditional", choices=("gaussian", "mixture", "generalized"), default="mixture")
+    parser.add_argument("--conditional", choices=("gaussian", "mixture", "generalized"))
     parser.add_argument(
         "--only", nargs="*", default=[""], metavar="PREFIX", help="train parameters with these prefixes"
     )

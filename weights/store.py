@@ -28,6 +28,7 @@ DEFAULT_PROFILE = "fast"
 WEIGHTS_VARIABLE = "NACRE_WEIGHTS"
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+SCALE_LEVELS = 64  # scale indices of bitstream 0.1
 STREAM_DIGEST_BYTES = 8
 
 # The files whose hashes make the digest that streams carry, in this order.
@@ -53,8 +54,9 @@ class Weights:
     """One installed model: the manifest's fields, checked, and the folder that its files are read from.
 
     digest: SHA-256 of the decoder's side, 32 bytes. live_channels: for each entropy row, how many latent channels are
-    coded, 1..latent_channels. skip_threshold: 0..63. known_answer: what the scale network gives for fixed input.
-    mac_per_pixel: multiply-accumulates per pixel of each part.
+    coded, 1..latent_channels. skip_threshold: 0..63. rounding_offsets: for each of 64 scale indices, what the encoder
+    adds to a residual's magnitude before it cuts it to an integer, 0..0.5. known_answer: what the scale network gives
+    for fixed input. mac_per_pixel: multiply-accumulates per pixel of each part.
     """
 
     profile: str
@@ -63,6 +65,7 @@ class Weights:
     digest: bytes
     known_answer: str
     skip_threshold: int
+    rounding_offsets: tuple[float, ...]
     live_channels: tuple[int, ...]
     latent_channels: int
     hyper_channels: int
@@ -230,12 +233,25 @@ def _parse_manifest(values: Any, folder: Path) -> Weights:
         digest=bytes.fromhex(digest),
         known_answer=_matching(values, "known_answer", _SHA256),
         skip_threshold=_number(values, "skip_threshold", 0, 63),
+        rounding_offsets=_offsets(values),
         live_channels=tuple(_number({"live_channels": count}, "live_channels", 1, latent) for count in live),
         latent_channels=latent,
         hyper_channels=_number(config, "hyper_channels", 1, 1024),
         files=entries,
         mac_per_pixel={name: float(_field(macs, name, int, float)) for name in macs},
     )
+
+
+def _offsets(values: Any) -> tuple[float, ...]:
+    offsets = _field(values, "rounding_offsets", list)
+    if len(offsets) != SCALE_LEVELS:
+        msg = f"rounding_offsets has {len(offsets)} entries, must have one for each of {SCALE_LEVELS} scale indices"
+        raise WeightsError(msg)
+    for offset in offsets:
+        if not isinstance(offset, int | float) or isinstance(offset, bool) or not 0 <= offset <= 0.5:
+            msg = f"rounding_offsets has {offset!r:.80}, must be numbers in 0..0.5"
+            raise WeightsError(msg)
+    return tuple(map(float, offsets))
 
 
 def _parse_file(name: str, files: dict[str, Any]) -> FileEntry:
