@@ -38,7 +38,8 @@ EXIT_TERMINATED = 143
 # Sub-commands that are tools with parsers of their own, offered where the installation holds them.
 _TOOLS = {
     "evaluate": ("nacre.tools.evaluate", "measure rates, distortions and speeds over a folder of pictures"),
-    "compare": ("nacre.tools.compare", "compare measured curves with other codecs'"),
+    "compare": ("nacre.tools.compare", "compare two pictures by every metric"),
+    "bench": ("nacre.tools.bench", "measure the speed of each stage of encoding and decoding"),
 }
 
 _ADVICE: tuple[tuple[type[NacreError], str], ...] = (

@@ -11,12 +11,15 @@ __all__ = ["ImageConfig", "ImageModel", "load"]
 
 
 def load(profile: str = "fast", weights: str | Path | None = None) -> ImageModel:
-    """The installed model of ``profile`` (or that of the folder ``weights``) as an nn.Module in evaluation mode.
+    """The installed model of ``profile`` (searched in ``weights`` where given) as an nn.Module in evaluation mode.
 
     ``forward(x, quality)`` takes x (B, 3, H, W) in 0..1 with sides that are multiples of 64 and returns {"x_hat",
-    "likelihoods": {"y", "z"}}. Raises WeightsNotFoundError or WeightsError.
+    "likelihoods": {"y", "z"}}. Every file is verified by its digest. Raises WeightsNotFoundError or WeightsError.
     """
-    from nacre import weights as installed
     from nacre.models.published import load_published
+    from nacre.weights import store
 
-    return load_published(Path(weights) if weights is not None else Path(installed.__file__).parent / profile)
+    installed = store.load(profile, weights)
+    for name in installed.files:
+        installed.read(name)
+    return load_published(installed.folder)

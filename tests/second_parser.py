@@ -15,6 +15,7 @@ import string
 import sys
 import zlib
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import accumulate
 from pathlib import Path
 from typing import TypeAlias
@@ -108,9 +109,9 @@ class Header:
         if self.tile_size == 0:
             return 0, 0, self.width, self.height
         top, left = (self.tile_size * place for place in divmod(tile, self.grid[1]))
-        before, behind = self.tile_margin, self.tile_size + self.tile_margin
-        right, bottom = min(left + behind, self.width), min(top + behind, self.height)
-        return max(left - before, 0), max(top - before, 0), right, bottom
+        margin, reach = self.tile_margin, self.tile_size + self.tile_margin
+        right, bottom = min(left + reach, self.width), min(top + reach, self.height)
+        return max(left - margin, 0), max(top - margin, 0), right, bottom
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,7 @@ def read_header(payload: bytes, minor: int) -> Header:
     require(quality <= 25600 and 1 <= live <= 1024 and threshold <= 63, "bad quality, live channels or skip threshold")
     require(size % 64 == 0 and margin % 16 == 0, "bad tile size or margin")
     require(data.left == 0 or minor > 1, "bytes behind the header")
-    name = profile.decode("ascii")
-    colour = (primaries, transfer, matrix, full_range)
+    name, colour = profile.decode("ascii"), (primaries, transfer, matrix, full_range)
     header = Header(width, height, depth, chroma, *colour, name, digest, quality, live, threshold, size, margin)
     require(margin == 0 if header.grid == (1, 1) else margin < size, "bad tile margin")
     return header
@@ -266,6 +266,7 @@ def read_tables(arrays: dict[str, npt.NDArray[np.generic]], prefix: str) -> list
     return tables
 
 
+@cache
 def read_weights(folder: Path) -> Weights:
     """[4, 12]"""
     files = ((folder / name).read_bytes() for name in ("context.onnx", "entropy.npz", "synthesis.onnx"))
@@ -379,8 +380,7 @@ def read_symbols(header: Header, number: int, tile: Tile, weights: Weights) -> t
 
 def decode(stream: bytes, folder: Path, max_pixels: int = 2**24) -> tuple[Stream, list[tuple[Integers, Integers]]]:
     """A stream taken apart, and z and y of its tiles."""
-    parsed = parse(stream)
-    header = parsed.header
+    header = (parsed := parse(stream)).header
     require(header.width * header.height <= max_pixels, "the picture is too large")
     weights = read_weights(folder)
     require((header.profile, header.digest) == (weights.profile, weights.digest), "these are not the weights")

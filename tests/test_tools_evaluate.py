@@ -168,8 +168,10 @@ def test_bad_input(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "empty: no pictures found" in errors
     assert "none.png: does not exist" in errors
     assert main([str(empty), "--codecs", "jpeg"]) == 3
-    assert main([str(folder), "--codecs", "jpeg", "--anchor", f"{tmp_path}/none.json:vtm"]) == 1
-    assert main([str(folder), "--codecs", "jpeg", "--out", str(folder / "a.png" / "out")]) == 1
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
+        main([str(folder), "--codecs", "jpeg", "--anchor", f"{tmp_path}/none.json:vtm"])
+    with pytest.raises(InputError, match=r"out: cannot be made"):
+        main([str(folder), "--codecs", "jpeg", "--out", str(folder / "a.png" / "out")])
     for wrong in (
         ["--codecs", "gif"],
         ["--codecs", "jpeg", "--metrics", "beauty"],

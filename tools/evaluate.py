@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from nacre.bitstream.errors import InputError, NacreError
+from nacre.tools.arguments import names, positive, tool_parser
 from nacre.tools.crops import make_crops
 from nacre.tools.curves import Published, load_published
 from nacre.tools.measure import Journal, Measurement, Task, measure_all
@@ -22,35 +22,13 @@ from nacre.tools.metrics import DEFAULT_METRICS, METRICS
 from nacre.tools.peers import NAMES, PictureCodec, fingerprint, open_codec
 from nacre.tools.pictures import digest, find_pictures, read_picture
 from nacre.tools.plot import write_plots
+from nacre.tools.progress import Progress
 from nacre.tools.report import build_report
 from nacre.tools.results import Evaluation, print_speeds, print_tables, write_results, write_text
 from nacre.tools.summary import Summary, summarize
 from nacre.tools.timing import mean_speeds, time_codecs
 
 EXIT_LOSSES = 3
-
-
-class Progress:
-    """A line on stderr that says how far a long work is, where that is a terminal."""
-
-    def __init__(self, total: int, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._shown = self._stream.isatty()
-        self._total, self._done, self._start = total, 0, time.monotonic()
-
-    def step(self, what: str) -> None:
-        """One more piece is done; `what` names it."""
-        self._done += 1
-        if self._shown:
-            left = (time.monotonic() - self._start) / self._done * (self._total - self._done)
-            self._stream.write(f"\r{self._done}/{self._total}  {left / 60:.0f}:{left % 60:02.0f} left  {what[:60]:60}")
-            self._stream.flush()
-
-    def close(self) -> None:
-        """Wipe the line."""
-        if self._shown:
-            self._stream.write("\r" + 90 * " " + "\r")
-            self._stream.flush()
 
 
 def _open_codecs(names: Sequence[str], weights: str | None, result: Evaluation) -> list[PictureCodec]:
@@ -85,12 +63,14 @@ def evaluate(
     weights: str | None = None,
     jobs: int = 1,
     journal: Path | None = None,
+    progress: Callable[[int], Progress] = Progress,
 ) -> Evaluation:
     """Measure every picture with every codec at every quality, in `jobs` processes of one thread each.
 
     pictures: files and folders. codecs, metrics: names of nacre.tools.peers and nacre.tools.metrics. qualities: other
     ones than a codec's own, by codec. weights: folder of nacre's weights. journal: file in which finished measurements
-    are kept; those that it has already are not made again. What is not installed, cannot be read or fails is listed in
+    are kept; those that it has already are not made again. progress: what is told of every piece, made with their
+    number. What is not installed, cannot be read or fails is listed in
     the result; the rest goes on. Raises InputError where the journal cannot be written.
     """
     result = Evaluation()
@@ -109,11 +89,13 @@ def evaluate(
             for quality in (qualities or {}).get(codec.name, codec.qualities):
                 key = f"{identity}/{codec.name}/{fingerprint(codec)}/{quality:g}"
                 tasks.append(Task(str(path), codec.name, quality, tuple(result.metrics), key, weights))
-    _measure(tasks, jobs, journal, result)
+    _measure(tasks, jobs, journal, progress, result)
     return result
 
 
-def _measure(tasks: list[Task], jobs: int, journal: Path | None, result: Evaluation) -> None:
+def _measure(
+    tasks: list[Task], jobs: int, journal: Path | None, make_progress: Callable[[int], Progress], result: Evaluation
+) -> None:
     try:
         kept = Journal(journal) if journal else None
     except OSError as error:
@@ -125,7 +107,7 @@ def _measure(tasks: list[Task], jobs: int, journal: Path | None, result: Evaluat
         if old is not None and all(name in old.metrics or name in old.errors for name in task.metrics):
             found[task] = old
     remaining = [task for task in tasks if task not in found]
-    progress = Progress(len(remaining))
+    progress = make_progress(len(remaining))
     failures: dict[Task, str] = {}
     try:
         for task, outcome in measure_all(remaining, jobs):
@@ -172,19 +154,15 @@ def _quality_list(text: str) -> tuple[str, tuple[float, ...]]:
     return codec, numbers
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="nacre evaluate",
-        description="Measure picture codecs side by side: real files, metrics, Bjontegaard differences, a report.",
-        epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done, but something named on stderr is missing from it.",
+    parser = tool_parser(
+        "evaluate",
+        "Measure picture codecs side by side: real files, metrics, Bjontegaard differences, a report.",
+        "Exit codes: 0 done, 1 error, 2 usage, 3 done, but something named on stderr is missing from it.",
     )
     parser.add_argument("pictures", nargs="+", metavar="PICTURE", help="files and folders")
-    parser.add_argument("--codecs", type=_names, required=True, metavar="NAME,...", help=", ".join(NAMES))
-    parser.add_argument("--metrics", type=_names, default=DEFAULT_METRICS, metavar="NAME,...", help=", ".join(METRICS))
+    parser.add_argument("--codecs", type=names, required=True, metavar="NAME,...", help=", ".join(NAMES))
+    parser.add_argument("--metrics", type=names, default=DEFAULT_METRICS, metavar="NAME,...", help=", ".join(METRICS))
     parser.add_argument(
         "--qualities",
         type=_quality_list,
@@ -208,7 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="results, plots and report; a run there is taken up again"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes, of one thread each (1)")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="processes, of one thread each (1)")
     parser.add_argument(
         "--timing",
         type=int,
@@ -232,8 +210,6 @@ def _check_arguments(parser: argparse.ArgumentParser, arguments: argparse.Namesp
             parser.error(f"--qualities: {name!r} is not among the codecs")
     if arguments.anchor and ".json:" not in arguments.anchor and arguments.anchor not in arguments.codecs:
         parser.error(f"--anchor: {arguments.anchor!r} is neither among the codecs nor FILE.json:NAME")
-    if arguments.jobs < 1:
-        parser.error(f"--jobs is {arguments.jobs}, must be at least 1")
     if arguments.timing < 0:
         parser.error(f"--timing is {arguments.timing}, must be at least 0")
 
@@ -265,6 +241,7 @@ def _run(arguments: argparse.Namespace) -> int:
         weights=arguments.weights,
         jobs=arguments.jobs,
         journal=out / "measurements.jsonl" if out is not None else None,
+        progress=partial(Progress, verbose=arguments.verbose, quiet=arguments.quiet),
     )
     _warn(f"skipped: {line}" for line in evaluation.skipped)
     summary = summarize(evaluation.measurements, evaluation.metrics, published, anchor)
@@ -315,12 +292,8 @@ def _illustrate(out: Path, evaluation: Evaluation, summary: Summary, arguments: 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The sub-command; returns the exit code."""
+    """The sub-command; returns the exit code. Raises NacreError where nothing can be measured or written."""
     parser = _parser()
     arguments = parser.parse_args(argv)
     _check_arguments(parser, arguments)
-    try:
-        return _run(arguments)
-    except NacreError as error:
-        print(f"nacre evaluate: {error}", file=sys.stderr)
-        return 1
+    return _run(arguments)

@@ -51,8 +51,8 @@ def rounding_offsets(tables: TableSet, strength: float) -> Tensor:
     """The encoder's rounding offset for each scale index, (64,): 0.5 less what a smaller symbol saves in rate.
 
     With the step sqrt(26 / lambda) of an orthonormal transform of 768 samples in 256 pixels, an error e of a symbol
-    costs as much as 26 / 3 e^2 bits. So the smaller of two neighbours that differ by b bits is worth its larger error up to
-    b / (2 * 26 / 3) beyond the middle between them; b is taken between 0 and 1. ``strength`` scales that.
+    costs as much as 26 / 3 e^2 bits. So the smaller of two neighbours that differ by b bits is worth its larger error
+    up to b / (2 * 26 / 3) beyond the middle between them; b is taken between 0 and 1. ``strength`` scales that.
     """
     offsets = []
     for level in range(len(tables)):

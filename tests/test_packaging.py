@@ -1,0 +1,47 @@
+"""The package as it is built: what it lists, what it refuses, what it says of itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import requires
+from pathlib import Path
+
+import nacre
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_every_folder_with_code_is_a_listed_package() -> None:
+    folders = {path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name != "tests"}
+    mapping = PROJECT["tool"]["setuptools"]["package-dir"]
+    assert set(mapping.values()) == folders
+    assert set(mapping) == set(PROJECT["tool"]["setuptools"]["packages"])
+    assert {name.rpartition(".")[2] for name in mapping} == (folders - {"codec"}) | {"nacre"}
+    # a folder below a package would be left out of the wheel without a word
+    assert not [path for folder in folders for path in (ROOT / folder).glob("*/**/*.py")]
+
+
+def test_the_checkout_is_no_package() -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", "import codec"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 1
+    assert "installed as the package 'nacre'" in result.stderr
+
+
+def test_the_run_time_needs_no_pytorch() -> None:
+    plain = [line for line in requires("nacre") or [] if "extra ==" not in line]
+    names = {line.split(">")[0].split("<")[0].split(";")[0].strip() for line in plain}
+    assert names == {"numpy", "onnxruntime", "constriction", "pillow", "av"}
+
+
+def test_version_is_in_the_changelog() -> None:
+    assert f"## {nacre.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_installed_data_is_there() -> None:
+    package = Path(nacre.__file__).parent
+    assert (package / "py.typed").exists()

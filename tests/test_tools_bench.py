@@ -1,0 +1,61 @@
+"""`nacre bench` on a few small frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nacre.bitstream.errors import InputError
+from nacre.image import ImageCodec
+from nacre.tools import bench
+
+TINY = str(Path(__file__).parent / "data" / "tiny")
+
+
+def test_the_mosaic_moves_and_never_repeats() -> None:
+    tiles = [np.random.default_rng(seed).integers(0, 255, (20 + seed, 30, 3), np.uint8) for seed in range(3)]
+    frames = list(bench.mosaic(tiles, 64, 48, 5))
+    assert {frame.shape for frame in frames} == {(48, 64, 3)}
+    assert len({frame.tobytes() for frame in frames}) == 5
+    assert np.array_equal(frames[1][:-2, :-3], frames[0][2:, 3:])
+
+
+def test_the_result_adds_up() -> None:
+    codec = ImageCodec("tiny", 1, TINY)
+    tiles = [np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)]
+    result = bench.bench(codec, bench.mosaic(tiles, 96, 64, 2))
+    assert result["frames"] == 2
+    for direction in ("encode", "decode"):
+        whole = result[direction]
+        assert whole["mpx_per_s"] == pytest.approx(whole["fps"] * 96 * 64 / 1e6)
+        assert sum(1.0 / stage["fps"] for stage in whole["stages"].values()) == pytest.approx(1.0 / whole["fps"])
+    with pytest.raises(InputError, match="no frames"):
+        bench.bench(codec, [])
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    monkeypatch.setattr(bench, "FRAMES", 2)
+    arguments = ["--profile", "tiny", "--weights", TINY, "--size", "80x64", "--threads", "1"]
+    assert bench.main([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {"encode", "decode", "bpp", "psnr", "threads", "cpu", "kmac_per_pixel"} <= set(result)
+    assert bench.main(arguments) == 0
+    assert "frames/s" in capsys.readouterr().out
+    with pytest.raises(InputError, match="does not exist"):
+        bench.main([*arguments, "--content", str(tmp_path / "none")])
+    (tmp_path / "broken.mkv").write_bytes(b"no clip")
+    with pytest.raises(InputError, match="cannot be read as a clip"):
+        bench.main([*arguments, "--content", str(tmp_path / "broken.mkv")])
+    with pytest.raises(SystemExit):
+        bench.main([*arguments, "--size", "0x10"])
+
+
+def test_the_quality_for_a_rate() -> None:
+    codec = ImageCodec("tiny", 1, TINY)
+    frame = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)
+    quality = bench.quality_for(codec, frame, 0.5)
+    sizes = [8 * len(codec.encode(frame, q)) / frame[..., 0].size for q in (quality, min(quality + 1.0, 100.0))]
+    assert quality in (0.0, 100.0) or sizes[0] <= 0.5 < sizes[1]
