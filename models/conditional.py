@@ -24,13 +24,13 @@ def _normal_cdf(x: Tensor) -> Tensor:
     return 0.5 * torch.erfc(x * -math.sqrt(0.5))
 
 
-class _RegularizedGamma(torch.autograd.Function):
-    """P(a, x), differentiable in both: dP/dx is the density, dP/da a central difference."""
+class _UpperGamma(torch.autograd.Function):
+    """Q(a, x) = 1 - P(a, x), differentiable in both: -dQ/dx is the density, dQ/da a central difference."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, a: Tensor, x: Tensor) -> Tensor:
         ctx.save_for_backward(a, x)
-        return torch.special.gammainc(a, x)
+        return torch.special.gammaincc(a, x)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *grads: Tensor) -> tuple[Tensor, Tensor]:
@@ -38,8 +38,8 @@ class _RegularizedGamma(torch.autograd.Function):
         (grad,) = grads
         density = torch.exp((a - 1) * torch.log(x) - x - torch.lgamma(a))
         step = 1e-2
-        slope = (torch.special.gammainc(a + step, x) - torch.special.gammainc(a - step, x)) / (2 * step)
-        return grad * slope, grad * density
+        slope = (torch.special.gammaincc(a + step, x) - torch.special.gammaincc(a - step, x)) / (2 * step)
+        return grad * slope, -grad * density
 
 
 class SymbolConditional(nn.Module):
@@ -88,13 +88,15 @@ class SymbolConditional(nn.Module):
             else:
                 table = torch.exp(self.shape[0]).clamp(0.4, 3.0)[:, None]
                 beta = torch.nn.functional.embedding(level, table).squeeze(-1)
-                likelihood = self._generalized_cdf(upper, sigma, beta) - self._generalized_cdf(lower, sigma, beta)
+                # tails as such, so that small likelihoods keep their digits: |lower| is always the outer bound
+                inner, outer = self._upper_tail(upper, sigma, beta), self._upper_tail(lower, sigma, beta)
+                likelihood = torch.where(upper < 0, inner - outer, 1.0 - inner - outer)
         return self.bound(likelihood)
 
     @staticmethod
-    def _generalized_cdf(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
-        body = _RegularizedGamma.apply(1 / beta, (x.abs() / alpha).clamp_min(1e-6) ** beta)
-        return 0.5 + 0.5 * torch.sign(x) * body
+    def _upper_tail(x: Tensor, alpha: Tensor, beta: Tensor) -> Tensor:
+        """P(X > |x|) of the generalized Gaussian."""
+        return 0.5 * _UpperGamma.apply(1 / beta, (x.abs() / alpha).clamp_min(1e-6) ** beta)
 
     @torch.no_grad()
     def pmf(self, level: int, radius: int) -> NDArray[np.float64]:

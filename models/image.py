@@ -93,7 +93,7 @@ class ImageModel(nn.Module):
         residual, y_hat = self.context(y, z_hat, rounding)
         with torch.autocast(x.device.type, enabled=False):
             if hard:
-                likelihood_y = self.conditional(torch.round(residual), index)
+                likelihood_y = self.conditional(round_ste(residual), index)
                 likelihood_y = likelihood_y if coded is None else torch.where(coded, likelihood_y, 1.0)
                 likelihood_z = self.prior(z_hat, row)
             else:

@@ -30,7 +30,7 @@ class HyperPrior(nn.Module):
         """Probability between two bounds, (channels, 1, N) each, evaluated on the side where the CDF is small."""
         low = self.bottleneck._logits_cumulative(lower, stop_gradient=False)
         high = self.bottleneck._logits_cumulative(upper, stop_gradient=False)
-        sign = -torch.sign(low + high).detach()
+        sign = torch.where(low + high > 0, -1.0, 1.0)
         return (torch.sigmoid(sign * high) - torch.sigmoid(sign * low)).abs()
 
     def forward(self, z: Tensor, position: Tensor) -> Tensor:

@@ -63,6 +63,7 @@ def onnx_runtime(threads: int, level: str, model: golden.Model) -> Executor:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
     data = model.weights.read("scale_decoder.onnx")
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
 
+import nacre  # noqa: E402
+from nacre.entropy.latent import symbols_check  # noqa: E402
 from nacre.entropy.network import IntegerNetwork, known_answer  # noqa: E402
 from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS  # noqa: E402
 from nacre.models import load  # noqa: E402
@@ -24,7 +27,7 @@ from nacre.models.image import ImageModel  # noqa: E402
 from nacre.models.loss import normalized_cost  # noqa: E402
 from nacre.models.published import read_published  # noqa: E402
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables  # noqa: E402
-from nacre.models.transforms import normalize  # noqa: E402
+from nacre.models.transforms import denormalize, normalize  # noqa: E402
 from nacre.tools.tiny_model import CONFIG, build, smooth_noise  # noqa: E402
 
 TINY = Path(__file__).parent / "data" / "tiny"
@@ -228,6 +231,61 @@ def test_graphs_equal_the_modules() -> None:
         expected = loaded.synthesis(y_hat, position) * 64 + 127.5
         assert np.abs(decoded[0].transpose(2, 0, 1) - expected[0].clamp(0, 255).numpy()).max() <= 0.51
         assert picture.shape == image.shape
+
+
+def test_pytorch_decodes_what_the_codec_decodes() -> None:
+    """From one stream: the same symbols, and pictures within 2 of 255 through the same float networks."""
+    from nacre.bitstream import read_picture
+    from nacre.entropy.latent import decode_tile
+
+    image = (smooth_noise(1, 128)[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    codec = nacre.ImageCodec(weights=TINY)
+    data = codec.encode(image, 70)
+    stream = read_picture(io.BytesIO(data))
+    header, tile = stream.header, stream.tiles[0]
+    loaded = load("tiny", weights=TINY)
+    rows = CONFIG.rows
+    row = (header.quality * (rows - 1) + 12800) // 25600
+
+    def torch_scale_decoder(z: np.ndarray, row: int) -> np.ndarray:
+        with torch.no_grad():
+            index = loaded.scale_decoder(torch.from_numpy(z[None]).float(), torch.tensor([row / (rows - 1)]))
+        return index[0].numpy().astype(np.uint8)
+
+    symbols = decode_tile(
+        tile.payload, (CONFIG.hyper_channels, 2, 2), (CONFIG.latent_channels, 8, 8), row,
+        hyper_tables(loaded.prior, rows), symbol_tables(loaded.conditional), torch_scale_decoder,
+        header.live_channels, header.skip_threshold,
+    )  # fmt: skip
+    assert symbols_check(symbols.z, symbols.y[: header.live_channels]) == tile.check
+    y, z = (torch.from_numpy(part[None]).float() for part in (symbols.y, symbols.z))
+    with torch.no_grad():
+        _, y_hat = loaded.context(y, z, torch.full_like(y, 0.5), torch.tensor([0.0]))
+        pixels = denormalize(loaded.synthesis(y_hat, torch.tensor([0.7]))).round().clamp(0, 255)
+    difference = np.abs(pixels[0].permute(1, 2, 0).numpy() - codec.decode_array(data))
+    assert difference.max() <= 2
+    assert np.mean(difference > 0) <= 0.001
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_the_rate_pulls_at_the_symbols(model: ImageModel, hard: bool) -> None:
+    """Straight through the rounding as well: at 0 a symmetric likelihood is flat, away from it the pull is towards 0."""
+    residuals: list[torch.Tensor] = []
+
+    def keep(_module: torch.nn.Module, _inputs: object, output: tuple[torch.Tensor, torch.Tensor]) -> None:
+        output[0].retain_grad()
+        residuals.append(output[0])
+
+    handle = model.context.register_forward_hook(keep)
+    output = model.code(normalize(smooth_noise(1, 64) * 255), torch.tensor([60.0]), hard=hard)
+    handle.remove()
+    (-torch.log2(output["likelihoods"]["y"]).sum()).backward()
+    model.zero_grad()
+    gradient = residuals[0].grad
+    assert gradient is not None
+    large = residuals[0].abs() > 1.5
+    assert int(large.sum()) > 10
+    assert bool((gradient[large] * residuals[0][large] > 0).all())
 
 
 def test_fast_keeps_its_budget() -> None:

@@ -90,7 +90,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert first["bpp"] == 8.0 * first["bytes"] / (first["width"] * first["height"])
     assert {m["picture"] for m in results["measurements"]} == {str(folder / "a.png"), str(folder / "b.png")}
     assert [point["quality"] for point in results["means"]["psnr"]["jpeg"]] == [20.0, 60.0, 90.0]
-    assert results["settings"]["jpeg"]["library"].startswith("jpg ")
+    assert results["settings"]["jpeg"]["library"].startswith("libjpeg_turbo ")
     assert results["machine"]["cpu"]
     (difference,) = [d for d in results["differences"] if d["codec"] == "jpeg" and d["metric"] == "psnr"]
     assert set(difference["rate"]) == {"value", "low", "high"}

@@ -31,7 +31,7 @@ def compare(reference: Picture, picture: Picture, metrics: Sequence[str]) -> tup
             METRICS[name].check()
             values[name] = METRICS[name](reference, picture)
         except NacreError as error:
-            missing[name] = str(error) if name in str(error) else f"{name}: {error}"
+            missing[name] = str(error)
     return values, missing
 
 

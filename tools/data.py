@@ -34,7 +34,7 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
     if not shards:
         for path in sorted(folder.rglob("*")):
             if path.suffix.lower() in _PICTURE_SUFFIXES:
-                yield path.name, path.read_bytes()
+                yield str(path.relative_to(folder)), path.read_bytes()
 
 
 def shippable(folder: Path) -> frozenset[str] | None:
@@ -43,22 +43,27 @@ def shippable(folder: Path) -> frozenset[str] | None:
     if not manifest.exists():
         return None
     with manifest.open(newline="") as handle:
-        return frozenset(row["file"] for row in csv.DictReader(handle) if row["ship"] == "1")
+        rows = csv.DictReader(handle)
+        missing = {"file", "ship"} - set(rows.fieldnames or ())
+        if missing:
+            msg = f"{manifest} lacks the column {' and '.join(sorted(missing))}"
+            raise ValueError(msg)
+        return frozenset(row["file"] for row in rows if row["ship"] == "1")
 
 
 def load_pictures(folder: Path, *, minimum: int, limit: int | None = None) -> tuple[list[Picture], list[Picture]]:
     """Training and validation pictures of a folder of shards or of pictures, as (H, W, 3) uint8.
 
     Rows of the manifest with ship other than 1 are left out of training. Validation is files 00946 to 00995 of the
-    shards (every row, none is trained on), or the last twentieth of a plain folder. Pictures below ``minimum`` pixels
-    on a side are left out. ``limit`` bounds the training pictures. Raises ValueError where nothing remains.
+    shards (every row, none is trained on), or the last twentieth where there are none of these. Pictures below
+    ``minimum`` pixels on a side are left out. ``limit`` bounds the training pictures. Raises ValueError where nothing
+    remains.
     """
     allowed = shippable(folder)
     named = [(name, data) for name, data in _files(folder)]
-    if allowed is None:
-        held_out = {name for name, _ in named[len(named) - max(1, len(named) // 20) :]}
-    else:
-        held_out = set(VALIDATION_NAMES)
+    held_out = VALIDATION_NAMES & {name for name, _ in named}
+    if not held_out:
+        held_out = frozenset(name for name, _ in named[len(named) - max(1, len(named) // 20) :])
     training: list[Picture] = []
     validation: list[Picture] = []
     for name, data in named:

@@ -49,7 +49,7 @@ def _check_metrics(names: Sequence[str], result: Evaluation) -> None:
         try:
             METRICS[name].check()
         except NacreError as error:
-            result.skipped.append(f"{name}: {error}")
+            result.skipped.append(str(error))
         else:
             result.metrics.append(name)
 

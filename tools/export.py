@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nacre.bitstream.errors import NacreError
+from nacre.bitstream.errors import NacreError, WeightsError
 from nacre.entropy.network import IntegerNetwork, known_answer
 from nacre.entropy.tables import TableSet
 from nacre.models.complexity import mac_per_pixel
@@ -36,10 +36,9 @@ from nacre.version import __version__
 
 FORMAT = 1
 DECODER_FILES = ("context.onnx", "entropy.npz", "synthesis.onnx")
-CANDIDATE_STRENGTHS = (0.0, 0.4, 0.6, 0.8, 1.0)
-CANDIDATE_THRESHOLDS = (4, 8, 12, 16)
+CANDIDATE_STRENGTHS = (0.0, 0.2, 0.4)
+CANDIDATE_THRESHOLDS = (8, 11, 14)
 LIVE_STEP = 16  # live channels are counted in multiples of this
-LIVE_SHARE = 2e-5  # a channel of which fewer symbols are not zero is dead
 
 
 def decoder_digest(hashes: dict[str, str]) -> str:
@@ -102,8 +101,7 @@ def live_channels(model: ImageModel, crops: Tensor, choice: EncoderChoice) -> li
         index = model.scale_decoder(z_hat, position)
         rounding = torch.where(index >= choice.skip_threshold, choice.offsets[index.long()], NOT_CODED)
         symbols, _ = model.context(y, z_hat, rounding)
-        share = (symbols != 0).float().mean((0, 2, 3))
-        alive = torch.nonzero(share > LIVE_SHARE).flatten()
+        alive = torch.nonzero((symbols != 0).any(0).flatten(1).any(1)).flatten()
         highest = int(alive.max()) + 1 if len(alive) else 1
         counts.append(min(-(-highest // LIVE_STEP) * LIVE_STEP, model.config.latent_channels))
     # more quality never has fewer channels
@@ -149,6 +147,10 @@ def publish(
         "training": notes,
     }
     (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    read_back = integer_network(load_published(temporary).scale_decoder, model.config.rows)
+    if known_answer(read_back) != known_answer(network):
+        msg = f"{temporary}: the scale decoder read back gives other integers than the one written"
+        raise WeightsError(msg)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(temporary, folder)
     return manifest
@@ -168,6 +170,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
+        if options.folder.exists() and not (options.folder / "manifest.json").exists():
+            msg = f"{options.folder} exists and holds no published weights: it is not replaced"
+            raise ValueError(msg)
         model, missing = load_weights(options.run)
         if missing:
             msg = f"{options.run} lacks {', '.join(missing)}"

@@ -1,4 +1,4 @@
-"""Packages that only some extra of nacre brings: imported on use, missed with a message that says what to install."""
+"""Packages that only an extra of nacre brings: imported on use, missed with a message that says what to install."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from nacre.bitstream.errors import InputError
 
 
-def require(module: str, extra: str = "eval") -> Any:
-    """The imported module; InputError naming the package and the extra of nacre where it is not installed."""
+def require(module: str, install: str = "'nacre[eval]'") -> Any:
+    """The imported module; InputError naming the package and what pip must install where it is missing."""
     try:
         return import_module(module)
     except ImportError as error:
-        msg = f"{module.partition('.')[0]} is not installed: pip install 'nacre[{extra}]'"
+        msg = f"{module.partition('.')[0]} is not installed: pip install {install}"
         raise InputError(msg) from error
 
 

@@ -128,7 +128,7 @@ def lpips(reference: Picture, picture: Picture) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric with what tables and plots need to know of it; `packages` are the modules it needs."""
+    """A metric and what tables and plots need of it. packages: the modules it needs; install: what brings them."""
 
     name: str
     label: str
@@ -136,13 +136,18 @@ class Metric:
     higher_is_better: bool = True
     minimum_side: int = 1
     packages: tuple[str, ...] = ()
+    install: str = "'nacre[eval]'"
 
     def check(self) -> None:
         """Raise InputError where the metric cannot be computed on this machine."""
-        for package in self.packages:
-            require(package)
+        try:
+            for package in self.packages:
+                require(package, self.install)
+        except InputError as error:
+            msg = f"{self.name}: {error}"
+            raise InputError(msg) from error
         if self.name == "lpips" and not _alexnet_weights().exists():
-            msg = f"{_alexnet_weights()} does not exist (torchvision's AlexNet weights)"
+            msg = f"{self.name}: {_alexnet_weights()} does not exist (torchvision's AlexNet weights)"
             raise InputError(msg)
 
     def __call__(self, reference: Picture, picture: Picture) -> float:
@@ -172,7 +177,15 @@ METRICS = {
             packages=("scipy.ndimage",),
         ),
         Metric("ssimulacra2", "SSIMULACRA2", ssimulacra2, minimum_side=8, packages=("ssimulacra2",)),
-        Metric("lpips", "LPIPS (AlexNet)", lpips, higher_is_better=False, minimum_side=32, packages=("lpips", "torch")),
+        Metric(
+            "lpips",
+            "LPIPS (AlexNet)",
+            lpips,
+            higher_is_better=False,
+            minimum_side=32,
+            packages=("lpips", "torch"),
+            install="lpips",
+        ),
     )
 }
 DEFAULT_METRICS = ("psnr", "ms-ssim-db")

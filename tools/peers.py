@@ -187,7 +187,7 @@ def _feature(name: str) -> str:
 
 
 def _jpeg(name: str, options: Settings, threads: int) -> PictureCodec:
-    return PillowCodec(name, "JPEG", _feature("jpg"), _JPEG_QUALITIES, options)
+    return PillowCodec(name, "JPEG", _feature("libjpeg_turbo"), _JPEG_QUALITIES, options)
 
 
 def _webp(name: str, options: Settings, threads: int) -> PictureCodec:

@@ -23,6 +23,7 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff; 
 h1 { font-size: 1.6em; margin-bottom: .2em; } h2 { font-size: 1.2em; margin-top: 2.2em; border-bottom: 1px solid #ddd; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92em; }
 th, td { text-align: left; padding: .25em .9em .25em 0; border-bottom: 1px solid #e5e5e5; vertical-align: top; }
+td:first-child { white-space: nowrap; }
 .wide { overflow-x: auto; } img.plot { max-width: 100%; height: auto; }
 .warning { color: #8a2500; } .small { color: #555; font-size: .88em; overflow-wrap: anywhere; }
 .compare { margin: 1em 0 2.5em; } .stage { position: relative; display: inline-block; line-height: 0; max-width: 100%; }

@@ -48,8 +48,8 @@ class Soap(torch.optim.Optimizer):
             state["step"] = 0
             state["first"] = torch.zeros_like(matrix)
             state["second"] = torch.zeros_like(matrix)
-            # a side of a depthwise or vector parameter has nothing to rotate
-            wide = gradient.dim() > 1 and min(matrix.shape) > 8
+            # depthwise kernels and anchors of gains, with 9 entries on a side, are not worth a basis
+            wide = min(matrix.shape) > 9
             for side, size in enumerate(matrix.shape):
                 if wide and size <= self.max_side:
                     state[f"moments{side}"] = torch.zeros(size, size, device=matrix.device)

@@ -52,10 +52,18 @@ class Measure:
 
 
 @torch.no_grad()
-def measure(model: ImageModel, crops: Tensor, offsets: Tensor | None = None, skip_threshold: int = 0) -> Measure:
+def measure(
+    model: ImageModel,
+    crops: Tensor,
+    offsets: Tensor | None = None,
+    skip_threshold: int = 0,
+    *,
+    autocast: bool = False,
+) -> Measure:
     """J = mean over six lambdas of R / sqrt(lambda) + sqrt(lambda) D, hard-rounded, on crops (N, 3, H, W) uint8.
 
     ``offsets`` and ``skip_threshold`` as in ``ImageModel.code``; without them every symbol is the nearest integer.
+    ``autocast`` computes in bfloat16, as training does, faster and a little worse than what ships.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -65,7 +73,7 @@ def measure(model: ImageModel, crops: Tensor, offsets: Tensor | None = None, ski
         for batch in crops.split(10):
             x = normalize(batch.to(device).float()).contiguous(memory_format=torch.channels_last)
             quality = torch.full((len(x),), lambda_to_quality(lmbda), device=device)
-            with torch.autocast(device.type, torch.bfloat16):
+            with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
                 output = model.code(x, quality, hard=True, offsets=offsets, skip_threshold=skip_threshold)
             output["x_hat"] = normalize(denormalize(output["x_hat"]).clamp(0, 255))
             parts.append(torch.stack(normalized_cost(output, x, torch.full((len(x),), lmbda, device=device)), 1))
@@ -100,26 +108,34 @@ class Trainer:
         self.average.load_state_dict(self.model.state_dict())
         for module in (self.average, self.model):
             module.to(self.device).to(memory_format=torch.channels_last)
-        trained = [p for name, p in self.model.named_parameters() if name.startswith(tuple(options.only))]
-        self.optimizer = Soap(trained, lr=options.lr)
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name.startswith(tuple(options.only)))
+        self.trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = Soap(self.trained, lr=options.lr)
         if state is not None:
             self._restore(state)
 
     def _build(self, state: dict[str, Any] | None) -> ImageModel:
         options = self.options
         if state is not None:
-            return ImageModel(ImageConfig.from_dict(state["config"]))
+            model = ImageModel(ImageConfig.from_dict(state["config"]))
+            if model.config != replace(model.config, **self._changes()):
+                msg = f"{self.out} goes on with {model.config}, the options ask for another network"
+                raise ValueError(msg)
+            return model
         if options.start is None:
-            model = ImageModel(replace(ImageConfig(), **self._family()))
+            model = ImageModel(replace(ImageConfig(), **self._changes()))
             linear_start(model, torch.from_numpy(self.sampler.batch(128)).float() / 255.0)
             return model
-        model, missing = load_weights(options.start, **self._family())
+        model, missing = load_weights(options.start, **self._changes())
         if missing:
             print(f"not in {options.start}, left as initialized: {', '.join(missing)}", flush=True)
         return model
 
-    def _family(self) -> dict[str, Any]:
-        return {} if self.options.conditional is None else {"conditional": self.options.conditional}
+    def _changes(self) -> dict[str, Any]:
+        """What the options change of a configuration."""
+        changes = {} if self.options.conditional is None else {"conditional": self.options.conditional}
+        return changes | ({"step_width": True} if self.options.step_width else {})
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -127,6 +143,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.elapsed, self.step = state["elapsed"], state["step"]
         torch.set_rng_state(state["torch_random"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["cuda_random"])
         self.sampler.random.bit_generator.state = state["crop_random"]
 
     def save(self) -> None:
@@ -139,6 +157,7 @@ class Trainer:
             "elapsed": self.elapsed,
             "step": self.step,
             "torch_random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
             "crop_random": self.sampler.random.bit_generator.state,
         }
         temporary = self.out / "state.pt.part"
@@ -146,7 +165,7 @@ class Trainer:
         os.replace(temporary, self.out / "state.pt")
 
     def _log(self, loss: float) -> None:
-        result = measure(self.average, self.validation)
+        result = measure(self.average, self.validation, autocast=True)
         path = self.out / "log.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as handle:
@@ -179,7 +198,7 @@ class Trainer:
         loss = normalized_cost(output, x, lmbda)[0].mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), options.clip)
+        norm = torch.nn.utils.clip_grad_norm_(self.trained, options.clip)
         if torch.isfinite(norm):
             self.optimizer.step()
         self.step += 1
@@ -223,7 +242,7 @@ def load_weights(source: Path, **changes: Any) -> tuple[ImageModel, list[str]]:
         state = torch.load(source / "state.pt" if source.is_dir() else source, map_location="cpu")
         config, parameters = ImageConfig.from_dict(state["config"]), state["average"]
     model = ImageModel(replace(config, **changes))
-    if "conditional" in changes:
+    if model.config.conditional != config.conditional:
         parameters = {name: value for name, value in parameters.items() if not name.startswith("conditional.")}
     missing, unexpected = model.load_state_dict(parameters, strict=False)
     if unexpected:
@@ -246,6 +265,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="*", default=[""], metavar="PREFIX", help="train parameters with these prefixes"
     )
+    parser.add_argument("--step-width", action="store_true", help="predict a step width beside the mean")
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=256)

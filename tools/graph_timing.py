@@ -1,0 +1,115 @@
+"""Time a profile's graphs with random weights: ``python -m nacre.tools.graph_timing [--size 768x512] [--threads 2]``.
+
+Widths are chosen by what a machine really does before anything is trained: every float graph runs through ONNX Runtime in
+float32 and, its convolutions quantized statically to 8 bits with weights in -64..63, in INT8.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from nacre.models.complexity import mac_per_pixel
+from nacre.models.config import ImageConfig
+from nacre.models.export import export_graphs
+from nacre.models.image import ImageModel
+
+RUNS = 15
+PARTS = {
+    "analysis.onnx": ("analysis", "hyper_analysis"),
+    "context.onnx": ("context",),
+    "synthesis.onnx": ("synthesis",),
+}
+Feed = dict[str, NDArray[Any]]
+
+
+class _OneFeed(CalibrationDataReader):  # type: ignore[misc]
+    def __init__(self, feed: Feed) -> None:
+        self._feeds = iter([feed])
+
+    def get_next(self) -> Feed | None:
+        return next(self._feeds, None)
+
+
+def feeds(config: ImageConfig, width: int, height: int) -> dict[str, Feed]:
+    """Random inputs of every graph for a picture whose sides are multiples of 64."""
+    random = np.random.default_rng(0)
+    grid = (1, config.latent_channels, height // 16, width // 16)
+    y = random.normal(0, 2, grid).astype(np.float32)
+    z = random.integers(-3, 4, (1, config.hyper_channels, height // 64, width // 64)).astype(np.float32)
+    position = np.array([0.5], np.float32)
+    image = random.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
+    rounding, encoding = np.full(grid, 0.5, np.float32), np.ones(1, np.float32)
+    return {
+        "analysis.onnx": {"image": image, "position": position},
+        "context.onnx": {"target": y, "z_hat": z, "rounding": rounding, "encoding": encoding},
+        "synthesis.onnx": {"y_hat": y, "position": position},
+    }
+
+
+def quantized(graph: Path, feed: Feed) -> Path:
+    """The graph with its convolutions in INT8, written beside it."""
+    prepared, target = graph.with_suffix(".prepared.onnx"), graph.with_suffix(".int8.onnx")
+    quant_pre_process(str(graph), str(prepared), skip_symbolic_shape=True)
+    quantize_static(
+        str(prepared), str(target), _OneFeed(feed), quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8, per_channel=True, reduce_range=True, op_types_to_quantize=["Conv"],
+    )  # fmt: skip
+    return target
+
+
+def milliseconds(graph: Path, feed: Feed, threads: int) -> float:
+    """Median time of a run."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
+    session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    times = []
+    for _ in range(RUNS + 3):
+        started = time.perf_counter()
+        session.run(None, feed)
+        times.append(1000 * (time.perf_counter() - started))
+    return statistics.median(times[3:])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="nacre.tools.graph_timing", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--size", default="768x512", help="WIDTHxHEIGHT, multiples of 64")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args(arguments)
+    width, height = (int(side) for side in options.size.split("x"))
+    model = ImageModel(ImageConfig()).eval()
+    counts = mac_per_pixel(model)
+    inputs = feeds(model.config, width, height)
+    print(
+        f"{options.size}, {options.threads} threads, onnxruntime {onnxruntime.__version__}, torch {torch.__version__}"
+    )
+    print(f"{'graph':16}{'kMAC/pixel':>12}{'float32 ms':>12}{'INT8 ms':>10}")
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, graph in export_graphs(model).items():
+            path = Path(folder) / name
+            onnx.save(graph, path)
+            exact = milliseconds(path, inputs[name], options.threads)
+            integer = milliseconds(quantized(path, inputs[name]), inputs[name], options.threads)
+            macs = sum(counts[part] for part in PARTS[name]) / 1000
+            print(f"{name:16}{macs:12.2f}{exact:12.1f}{integer:10.1f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
