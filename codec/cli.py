@@ -167,7 +167,7 @@ def _run_tool(name: str, arguments: list[str]) -> int:
     try:
         tool = import_module(_TOOLS[name][0])
     except ModuleNotFoundError as error:
-        _complain(f"error: nacre {name} needs {error.name}, which pip install 'nacre[dev]' brings")
+        _complain(f"error: nacre {name} needs {error.name}, which pip install 'nacre[eval]' brings")
         return EXIT_ERROR
     return int(tool.main(arguments))
 

@@ -1,4 +1,4 @@
-"""Pictures in and out: the only module of the package that knows Pillow."""
+"""Pictures in and out: which kinds and files are accepted, and how Pillow reads and writes them."""
 
 from __future__ import annotations
 

@@ -23,7 +23,8 @@ from nacre.bitstream.geometry import padded_size, y_grid, z_grid
 from nacre.bitstream.header import MAX_QUALITY
 from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
 from nacre.entropy.network import IndexArray, IntegerNetwork
-from nacre.entropy.tables import MAX_SYMBOL, SCALE_COUNT, IntArray, TableSet
+from nacre.entropy.scales import SCALE_LEVELS
+from nacre.entropy.tables import MAX_SYMBOL, IntArray, TableSet
 from nacre.media import Pixels
 from nacre.stopwatch import Stopwatch
 from nacre.weights.store import Weights
@@ -160,7 +161,12 @@ class TileCoder:
     def _check_parts(self) -> None:
         """Raise WeightsError unless tables and scale network are those of the manifest's configuration."""
         weights, network = self.weights, self._network
-        expected = (weights.hyper_channels, weights.latent_channels, SCALE_COUNT, weights.rows * weights.hyper_channels)
+        expected = (
+            weights.hyper_channels,
+            weights.latent_channels,
+            SCALE_LEVELS,
+            weights.rows * weights.hyper_channels,
+        )
         found = (network.in_channels, network.out_channels, len(self._y_tables), len(self._z_tables))
         if found != expected or network.rows not in (1, weights.rows):
             msg = (

@@ -6,23 +6,13 @@ Everything that a decoder needs to find the symbols is an integer here: a stream
 from nacre.entropy.coder import PYTHON_ENGINE, ConstrictionEngine, Engine, SymbolDecoder, SymbolEncoder, default_engine
 from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
 from nacre.entropy.network import Executor, IntegerLayer, IntegerNetwork, known_answer
-from nacre.entropy.tables import (
-    MAX_SYMBOL,
-    SCALE_COUNT,
-    TOTAL,
-    TOTAL_BITS,
-    TableSet,
-    gaussian_pmf,
-    generalized_gaussian_pmf,
-    mix_tables,
-    quantize_pmf,
-    scale_levels,
-)
+from nacre.entropy.scales import SCALE_LEVELS
+from nacre.entropy.tables import MAX_SYMBOL, TOTAL, TOTAL_BITS, TableSet, mix_tables, quantize_pmf
 
 __all__ = [
     "MAX_SYMBOL",
     "PYTHON_ENGINE",
-    "SCALE_COUNT",
+    "SCALE_LEVELS",
     "TOTAL",
     "TOTAL_BITS",
     "ConstrictionEngine",
@@ -37,11 +27,8 @@ __all__ = [
     "decode_tile",
     "default_engine",
     "encode_tile",
-    "gaussian_pmf",
-    "generalized_gaussian_pmf",
     "known_answer",
     "mix_tables",
     "quantize_pmf",
-    "scale_levels",
     "symbols_check",
 ]

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nacre.bitstream.errors import InputError, WeightsError
-from nacre.entropy.tables import SCALE_COUNT, IntArray
+from nacre.entropy.scales import SCALE_LEVELS
+from nacre.entropy.tables import IntArray
 
 MAX_INPUT = 127  # largest magnitude of a hyper-latent symbol
 WEIGHT_LOW, WEIGHT_HIGH = -64, 63  # so that no 16-bit intermediate of two 8-bit products can saturate
@@ -131,8 +132,8 @@ class IntegerNetwork:
             msg = f"integer network: {upsamplings} layers upsample, legal are {UPSAMPLINGS}"
             raise WeightsError(msg)
         last = self.layers[-1]
-        if last.low < 0 or last.high >= SCALE_COUNT:
-            msg = f"integer network: the output is in {last.low}..{last.high}, legal range 0..{SCALE_COUNT - 1}"
+        if last.low < 0 or last.high >= SCALE_LEVELS:
+            msg = f"integer network: the output is in {last.low}..{last.high}, legal range 0..{SCALE_LEVELS - 1}"
             raise WeightsError(msg)
 
     def forward(self, z: IntArray, row: int) -> IndexArray:

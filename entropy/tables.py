@@ -7,7 +7,6 @@ are stored, never computed where a stream is read: the builders below may use fl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,12 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nacre.bitstream.errors import InputError, WeightsError
-from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS
 
 TOTAL_BITS = 16
 TOTAL = 1 << TOTAL_BITS
 MAX_SYMBOL = 16383  # largest magnitude of a symbol that the escape code can carry
-SCALE_COUNT = SCALE_LEVELS  # values of a scale index
 MAX_TABLES = 1 << 16  # table indices are sorted as 16-bit numbers
 
 IntArray = NDArray[np.integer[Any]]
@@ -124,61 +121,6 @@ def _integers(name: str, array: NDArray[Any], low: int, high: int) -> NDArray[An
         msg = f"tables: '{name}' holds {bad}, legal range {low}..{high}"
         raise WeightsError(msg)
     return array
-
-
-def scale_levels() -> FloatArray:
-    """The standard deviations of the scale's levels, float64 (64,), in symbol steps."""
-    levels: FloatArray = np.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * np.arange(SCALE_LEVELS))
-    return levels
-
-
-def gaussian_pmf(sigma: float, radius: int) -> FloatArray:
-    """Probabilities of a rounded zero-mean Gaussian, float64 (2 * radius + 2,), the last one that of the escape."""
-    return _symmetric_pmf([0.5 * math.erfc((k + 0.5) / (sigma * math.sqrt(2.0))) for k in range(radius + 1)])
-
-
-def generalized_gaussian_pmf(sigma: float, beta: float, radius: int) -> FloatArray:
-    """As `gaussian_pmf`, for the density exp(-(|x| / alpha) ** beta) with alpha such that sigma is its deviation.
-
-    beta = 2 is the Gaussian, beta = 1 the Laplacian.
-    """
-    alpha = sigma * math.exp(0.5 * (math.lgamma(1.0 / beta) - math.lgamma(3.0 / beta)))
-    return _symmetric_pmf([0.5 * _gamma_q(1.0 / beta, ((k + 0.5) / alpha) ** beta) for k in range(radius + 1)])
-
-
-def _symmetric_pmf(upper: list[float]) -> FloatArray:
-    """Probabilities -R..R and the escape's, from the upper tails P(X > k + 0.5), k = 0..R."""
-    right = -np.diff(np.array(upper))
-    return np.concatenate([right[::-1], [1.0 - 2.0 * upper[0]], right, [2.0 * upper[-1]]])
-
-
-def _gamma_q(a: float, x: float) -> float:
-    """The regularized upper incomplete gamma function Q(a, x): by its series below a + 1, by Lentz's fraction above."""
-    if x <= 0.0:
-        return 1.0
-    front = math.exp(a * math.log(x) - x - math.lgamma(a))
-    if x < a + 1.0:
-        term = total = 1.0 / a
-        n = a
-        while term > total * 1e-17:
-            n += 1.0
-            term *= x / n
-            total += term
-        return 1.0 - front * total
-    b = x + 1.0 - a
-    c = math.inf
-    d = result = 1.0 / b
-    i = 0
-    delta = 0.0
-    while abs(delta - 1.0) > 1e-15 and i < 1000:
-        i += 1
-        step = -i * (i - a)
-        b += 2.0
-        d = 1.0 / (step * d + b)
-        c = b + step / c
-        delta = c * d
-        result *= delta
-    return front * result
 
 
 def quantize_pmf(probabilities: FloatArray, total: int = TOTAL) -> NDArray[np.int64]:

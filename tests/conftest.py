@@ -1,14 +1,25 @@
-"""What the tests share: the tiny seeded model of tests/data/tiny, and pictures made on the spot."""
+"""What the tests share: the tiny seeded model of tests/data/tiny, pictures made on the spot, and larger data where it is.
+
+NACRE_DATA names a folder that may hold data/images/kodak, the 24 pictures, and anchors/kodak-rd.json, published curves;
+by default the folder `shared` beside the checkout. Tests that need what is not there are skipped.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 TINY = Path(__file__).parent / "data" / "tiny"
+DATA = Path(os.environ.get("NACRE_DATA") or Path(__file__).parents[2] / "shared")
+
+# Machines under load are slow at random, which is no failure; a failure prints how to repeat it.
+hypothesis.settings.register_profile("nacre", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("nacre")
 
 
 def make_picture(height: int, width: int, channels: int = 3, seed: int = 0) -> NDArray[np.uint8]:
@@ -36,3 +47,23 @@ def tiny_weights(monkeypatch: pytest.MonkeyPatch) -> Path:
     """Makes the tiny model the installed one, by NACRE_WEIGHTS."""
     monkeypatch.setenv("NACRE_WEIGHTS", str(TINY))
     return TINY
+
+
+def data_path(name: str) -> Path:
+    """A path below NACRE_DATA; skips the test that asks where it does not exist."""
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} does not exist (NACRE_DATA)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def kodak_pictures() -> list[Path]:
+    """The files of the Kodak pictures."""
+    return sorted(data_path("data/images/kodak").glob("*.png"))
+
+
+@pytest.fixture(scope="session")
+def kodak_curves() -> Path:
+    """The file of published rate-distortion curves on Kodak."""
+    return data_path("anchors/kodak-rd.json")

@@ -345,15 +345,15 @@ def test_tools_are_handed_their_arguments(monkeypatch: pytest.MonkeyPatch, capfd
             seen.append(arguments)
             return 3
 
-    def without_torch(name: str) -> None:
-        raise ModuleNotFoundError(name="torch")
+    def without_scipy(name: str) -> None:
+        raise ModuleNotFoundError(name="scipy")
 
     monkeypatch.setattr("nacre.cli.import_module", lambda name: Tool)
     assert main(["-v", "evaluate", "--data", "x", "-q", "5"]) == 3
     assert seen == [["-v", "--data", "x", "-q", "5"]]
-    monkeypatch.setattr("nacre.cli.import_module", without_torch)
+    monkeypatch.setattr("nacre.cli.import_module", without_scipy)
     assert main(["evaluate"]) == 1
-    assert "nacre evaluate needs torch, which pip install 'nacre[dev]' brings" in capfd.readouterr().err
+    assert "nacre evaluate needs scipy, which pip install 'nacre[eval]' brings" in capfd.readouterr().err
 
 
 def test_tools_that_are_not_installed_are_no_commands(monkeypatch: pytest.MonkeyPatch, capfd: Capture) -> None:

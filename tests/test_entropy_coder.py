@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pmfs import gaussian_pmf, scale_levels
 
 from nacre.bitstream.errors import FormatError, InputError
 from nacre.entropy import (
@@ -26,9 +27,7 @@ from nacre.entropy import (
     TableSet,
     coder,
     default_engine,
-    gaussian_pmf,
     quantize_pmf,
-    scale_levels,
 )
 
 IntArray = NDArray[Any]
@@ -84,7 +83,6 @@ def message(seed: int, count: int, spread: float) -> tuple[IntArray, IntArray]:
 messages = st.builds(message, st.integers(0, 10**9), st.integers(0, 400), st.sampled_from([0.0, 0.1, 1.0, 30.0, 1e4]))
 
 
-@settings(deadline=None)
 @given(st.lists(messages, min_size=1, max_size=3))
 def test_both_engines_write_the_same_bytes_and_read_each_other(calls: list[tuple[IntArray, IntArray]]) -> None:
     data = encode(constriction(), odd_tables(), *calls)
@@ -96,7 +94,6 @@ def test_both_engines_write_the_same_bytes_and_read_each_other(calls: list[tuple
             assert np.array_equal(again, symbols)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 10**9), st.integers(0, 600))
 def test_both_engines_make_the_same_of_garbage(data: bytes, seed: int, count: int) -> None:
     index = message(seed, count, 1.0)[1]
@@ -109,7 +106,7 @@ def test_both_engines_make_the_same_of_garbage(data: bytes, seed: int, count: in
     assert outcomes[0] == outcomes[1]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.integers(0, 10**9), st.data())
 def test_damage_gives_symbols_or_a_format_error(seed: int, data: st.DataObject) -> None:
     symbols, index = message(seed, 300, 3.0)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pmfs import gaussian_pmf, scale_levels
 
 from nacre.bitstream.errors import FormatError, InputError, NacreError
 from nacre.entropy import (
@@ -22,9 +23,7 @@ from nacre.entropy import (
     TileSymbols,
     decode_tile,
     encode_tile,
-    gaussian_pmf,
     quantize_pmf,
-    scale_levels,
     symbols_check,
 )
 from nacre.entropy.latent import Shape
@@ -89,7 +88,6 @@ cases = st.tuples(
 )
 
 
-@settings(deadline=None)
 @given(cases)
 def test_round_trip(case: tuple[int, int, int, int, int, int]) -> None:
     _, _, _, row, live, skip = case
@@ -122,7 +120,6 @@ def test_symbols_check_is_a_crc_of_int16() -> None:
     assert symbols_check(symbols.z, symbols.y[:0]) == zlib.crc32(symbols.z.astype("<i2").tobytes())
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), cases)
 def test_garbage_gives_symbols_or_an_error(data: bytes, case: tuple[int, int, int, int, int, int]) -> None:
     _, height, width, row, live, skip = case

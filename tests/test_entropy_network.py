@@ -85,7 +85,7 @@ def brute_force(net: IntegerNetwork, z: Volume, row: int) -> Volume:
     return x
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 4), st.integers(0, 3))
 def test_the_reference_equals_plain_integers(seed: int, height: int, width: int, row: int) -> None:
     net = network(seed)

@@ -269,7 +269,7 @@ def test_pytorch_decodes_what_the_codec_decodes() -> None:
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_the_rate_pulls_at_the_symbols(model: ImageModel, hard: bool) -> None:
-    """Straight through the rounding as well: at 0 a symmetric likelihood is flat, away from it the pull is towards 0."""
+    """Straight through the rounding as well: away from 0, where a likelihood is flat, the pull is towards 0."""
     residuals: list[torch.Tensor] = []
 
     def keep(_module: torch.nn.Module, _inputs: object, output: tuple[torch.Tensor, torch.Tensor]) -> None:

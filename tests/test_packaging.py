@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import nacre
+from nacre.weights.store import DECODER_FILES
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -38,6 +40,33 @@ def test_the_run_time_needs_no_pytorch() -> None:
     assert names == {"numpy", "onnxruntime", "constriction", "pillow", "av"}
 
 
+def packaged_data() -> set[str]:
+    """What package-data takes into a wheel, as paths in the checkout."""
+    setuptools = PROJECT["tool"]["setuptools"]
+    assert setuptools["include-package-data"] is False  # or MANIFEST.in would add to it
+    return {
+        path.relative_to(ROOT).as_posix()
+        for package, patterns in setuptools["package-data"].items()
+        for pattern in patterns
+        for path in (ROOT / setuptools["package-dir"][package]).glob(pattern)
+        if path.is_file()
+    }
+
+
+def test_wheels_hold_what_is_needed_at_run_time() -> None:
+    found = packaged_data()
+    assert {"codec/py.typed", "bitstream/SPEC.md"} <= found
+    assert not [name for name in found if "__pycache__" in name or name.endswith((".pyc", ".py"))]
+    published = {path.parent.name for path in ROOT.glob("weights/*/manifest.json")}
+    for profile in published:
+        manifest = json.loads((ROOT / "weights" / profile / "manifest.json").read_text())
+        names = {"manifest.json", *manifest["files"]}
+        assert len(names & {"analysis.onnx", "scale_decoder.onnx", *DECODER_FILES}) == 5
+        assert {f"weights/{profile}/{name}" for name in names} <= found
+    folders = {path.name for path in (ROOT / "weights").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == published  # a folder without a manifest is of no use to anyone
+
+
 def test_version_is_in_the_changelog() -> None:
     assert f"## {nacre.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
@@ -45,3 +74,4 @@ def test_version_is_in_the_changelog() -> None:
 def test_installed_data_is_there() -> None:
     package = Path(nacre.__file__).parent
     assert (package / "py.typed").exists()
+    assert (Path(nacre.bitstream.__file__).parent / "SPEC.md").exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -13,9 +12,6 @@ pytest.importorskip("scipy")
 from nacre.bitstream.errors import InputError
 from nacre.tools.bd_rate import bd_quality, bd_rate
 from nacre.tools.curves import Curve, decibel, load_published
-
-SHARED = Path(os.environ.get("NACRE_DATA", Path(__file__).parents[2] / "shared"))
-KODAK = SHARED / "anchors" / "kodak-rd.json"
 
 # Kodak means as InterDigitalInc/CompressAI publishes them (results/image/kodak): bits per pixel, PSNR over RGB.
 VTM = Curve(
@@ -40,13 +36,14 @@ def test_published_bd_rates(test: Curve, published: float) -> None:
     assert bd_rate(VTM, test).value == pytest.approx(published, abs=0.5)
 
 
-@pytest.mark.skipif(not KODAK.exists(), reason="needs the published curves (NACRE_DATA)")
 @pytest.mark.parametrize(
     ("name", "published"),
     [("av1", 16.2), ("bpg_444_x265_ycbcr", 22.0), ("compressai-mbt2018-mean_mse_cpu", 21.3), ("webp", 78.8)],
 )
-def test_published_bd_rates_from_the_file(name: str, published: float) -> None:
-    anchor, test = (Curve.of(codec, load_published(f"{KODAK}:{codec}").points_of("psnr")) for codec in ("vtm", name))
+def test_published_bd_rates_from_the_file(kodak_curves: Path, name: str, published: float) -> None:
+    anchor, test = (
+        Curve.of(codec, load_published(f"{kodak_curves}:{codec}").points_of("psnr")) for codec in ("vtm", name)
+    )
     assert bd_rate(anchor, test).value == pytest.approx(published, abs=0.5)
 
 

@@ -1,7 +1,7 @@
 """Time a profile's graphs with random weights: ``python -m nacre.tools.graph_timing [--size 768x512] [--threads 2]``.
 
-Widths are chosen by what a machine really does before anything is trained: every float graph runs through ONNX Runtime in
-float32 and, its convolutions quantized statically to 8 bits with weights in -64..63, in INT8.
+Widths are chosen by what a machine really does before anything is trained: every float graph runs through ONNX Runtime
+in float32 and, its convolutions quantized statically to 8 bits with weights in -64..63, in INT8.
 """
 
 from __future__ import annotations

@@ -28,12 +28,12 @@ DEFAULT_PROFILE = "fast"
 WEIGHTS_VARIABLE = "NACRE_WEIGHTS"
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
-SCALE_LEVELS = 64  # scale indices of bitstream 0.1
+SCALE_LEVELS = 64  # nacre.entropy.scales has it too; the store reads files and may not depend on the coder
 STREAM_DIGEST_BYTES = 8
 
 # The files whose hashes make the digest that streams carry, in this order.
-_DECODER_FILES = ("context.onnx", "entropy.npz", "synthesis.onnx")
-_FILES = ("analysis.onnx", "scale_decoder.onnx", *_DECODER_FILES)
+DECODER_FILES = ("context.onnx", "entropy.npz", "synthesis.onnx")
+_FILES = ("analysis.onnx", "scale_decoder.onnx", *DECODER_FILES)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _PROFILE = re.compile(r"[a-z0-9_-]{1,16}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -120,6 +120,11 @@ class Weights:
         except (ValueError, OSError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             msg = f"the weights file {self.folder / name} is no archive of arrays: {error}"
             raise WeightsError(msg) from error
+
+
+def decoder_digest(hashes: Mapping[str, str]) -> str:
+    """The digest that streams carry, in hexadecimal: SHA-256 over the hashes, by file name, of DECODER_FILES."""
+    return hashlib.sha256(b"".join(bytes.fromhex(hashes[name]) for name in DECODER_FILES)).hexdigest()
 
 
 def search_folders(folder: str | os.PathLike[str] | None = None) -> list[Path]:
@@ -221,7 +226,7 @@ def _parse_manifest(values: Any, folder: Path) -> Weights:
         msg = f"files does not list {', '.join(missing)}"
         raise WeightsError(msg)
     digest = _matching(values, "digest", _SHA256)
-    computed = hashlib.sha256(b"".join(bytes.fromhex(entries[name].sha256) for name in _DECODER_FILES)).hexdigest()
+    computed = decoder_digest({name: entry.sha256 for name, entry in entries.items()})
     if digest != computed:
         msg = f"digest is {digest}, the hashes of the decoder's files give {computed}"
         raise WeightsError(msg)
