@@ -1,4 +1,4 @@
-"""What the tests share: the tiny seeded model, pictures made on the spot, and the measurement data where they are.
+"""What the tests share: the tiny seeded model of tests/data/tiny, pictures made on the spot, where larger data lies.
 
 NACRE_DATA names a folder that may hold data/images/kodak, the 24 pictures, and anchors/kodak-rd.json, published curves;
 by default the folder `shared` beside the checkout. Tests that need what is not there are skipped.

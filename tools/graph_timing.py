@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static  # type: ignore[import-untyped]
+from onnxruntime.quantization.shape_inference import quant_pre_process  # type: ignore[import-untyped]
 
 from nacre.models.complexity import mac_per_pixel
 from nacre.models.config import ImageConfig

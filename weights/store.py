@@ -28,7 +28,7 @@ DEFAULT_PROFILE = "fast"
 WEIGHTS_VARIABLE = "NACRE_WEIGHTS"
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
-SCALE_LEVELS = 64  # nacre.entropy.scales has it too; the store reads files and may not depend on the coder
+SCALE_LEVELS = 64  # as in nacre.entropy.scales; the store does not import the coder
 STREAM_DIGEST_BYTES = 8
 
 # The files whose hashes make the digest that streams carry, in this order.
