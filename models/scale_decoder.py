@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nacre.entropy.scales import SCALE_LEVELS
 from nacre.models.blocks import anchor_weights
 from nacre.models.config import ImageConfig
 from nacre.models.rounding import floor_ste, round_ste
@@ -21,7 +22,6 @@ WEIGHT_MAX = 63.0
 HIDDEN_MAX = 255.0
 HIDDEN_FRACTION = 4
 Z_MAX = 127
-LEVELS = 64
 ACCUMULATOR_LIMIT = 2.0**24
 
 
@@ -36,7 +36,7 @@ class IntegerConv(nn.Module):
         self.in_fraction = 0 if first else HIDDEN_FRACTION
         self.in_max = float(Z_MAX) if first else HIDDEN_MAX
         self.out_fraction = 0 if last else HIDDEN_FRACTION
-        self.out_max = float(LEVELS - 1) if last else HIDDEN_MAX
+        self.out_max = float(SCALE_LEVELS - 1) if last else HIDDEN_MAX
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(anchors, outputs))
         nn.init.normal_(self.weight, std=(0.3 if last else 1.0) / math.sqrt(inputs * kernel * kernel))

@@ -13,7 +13,7 @@ from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS
 from nacre.entropy.tables import TableSet, mix_tables, quantize_pmf
 from nacre.models.conditional import SymbolConditional
 from nacre.models.prior import HyperPrior
-from nacre.models.scale_decoder import HIDDEN_MAX, LEVELS, Z_MAX, IntegerConv, ScaleDecoder
+from nacre.models.scale_decoder import HIDDEN_MAX, Z_MAX, IntegerConv, ScaleDecoder
 
 TAIL = 2.0**-15  # probability that the escape of a table may stand for
 MAX_RADIUS = 2000
@@ -84,7 +84,7 @@ def integer_network(decoder: ScaleDecoder, rows: int) -> IntegerNetwork:
                 bias=bias.numpy().astype(np.int32),
                 shift=shift.numpy().astype(np.uint8),
                 low=0,
-                high=LEVELS - 1 if number == len(decoder.layers) - 1 else int(HIDDEN_MAX),
+                high=SCALE_LEVELS - 1 if number == len(decoder.layers) - 1 else int(HIDDEN_MAX),
                 upsample=number in decoder.upsample_after,
             )
         )

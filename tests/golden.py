@@ -197,11 +197,11 @@ def _of_a_later_minor_version(model: Model) -> bytes:
     return _units(units, minor=2)
 
 
-def _header(model: Model, quality: int) -> PictureHeader:
-    """A picture of 130 x 70 pixels, all channels live."""
+def make_header(model: Model, width: int, height: int, quality: int) -> PictureHeader:
+    """The header of a colour picture with all channels live, quality in steps."""
     return PictureHeader(
-        width=130,
-        height=70,
+        width=width,
+        height=height,
         chroma=RGB,
         quality=quality,
         profile=model.weights.profile,
@@ -212,7 +212,7 @@ def _header(model: Model, quality: int) -> PictureHeader:
 
 
 def _with_tiles(model: Model) -> bytes:
-    header = replace(_header(model, 12800), tile_size=64, tile_margin=16)
+    header = replace(make_header(model, 130, 70, 12800), tile_size=64, tile_margin=16)
     pixels = make_content("photo", header.width, header.height)
     coded = []
     for tile in tiles(header.width, header.height, header.tile_size, header.tile_margin):
@@ -224,26 +224,35 @@ def _with_tiles(model: Model) -> bytes:
     return _written(PictureStream(header, coded))
 
 
-def _with_extreme_symbols(model: Model) -> bytes:
-    """Symbols of every size up to the largest, many of them escaped, some channels dead, many scales skipped."""
-    header = replace(_header(model, MAX_QUALITY), live_channels=19, skip_threshold=23)
-    random = np.random.default_rng(2)
-    z = np.rint(random.laplace(0, 3, (model.weights.hyper_channels, *z_grid(header.width, header.height))))
-    z = np.clip(z, -127, 127).astype(np.int32)
-    z[0, 0, :2] = -127, 127
+def make_symbols(model: Model, header: PictureHeader, random: np.random.Generator, spread: float) -> TileSymbols:
+    """Symbols of a picture of one tile: z of the given spread, y of every size where the scale lets it be coded."""
+    z_shape = model.weights.hyper_channels, *z_grid(header.width, header.height)
+    z = np.clip(np.rint(random.laplace(0, spread, z_shape)), -127, 127).astype(np.int32)
     rows, columns = y_grid(header.width, header.height)
-    row = model.coder.row(header.quality)
-    index = model.network(z, row)[:, :rows, :columns]
+    index = model.network(z, model.coder.row(header.quality))[:, :rows, :columns]
     magnitude = np.exp2(random.uniform(0, 14, index.shape)).astype(np.int32) * (random.random(index.shape) < 0.5)
-    y = np.minimum(magnitude, 16383) * random.choice([-1, 1], index.shape)
+    y = magnitude * random.choice([-1, 1], index.shape).astype(np.int32)
     y[index < header.skip_threshold] = 0
     y[header.live_channels :] = 0
+    return TileSymbols(z, y, index)
+
+
+def write_symbols(model: Model, header: PictureHeader, symbols: TileSymbols) -> bytes:
+    """The stream of symbols of a picture of one tile."""
+    z, y, index = symbols
+    row, live = model.coder.row(header.quality), header.live_channels
+    code = encode_tile(z, y, index, row, model.z_tables, model.y_tables, live, header.skip_threshold)
+    return _written(PictureStream(header, [TileUnit(0, symbols_check(z, y[:live]), code)]))
+
+
+def _with_extreme_symbols(model: Model) -> bytes:
+    """Symbols of every size up to the largest, many of them escaped, some channels dead, many scales skipped."""
+    header = replace(make_header(model, 130, 70, MAX_QUALITY), live_channels=19, skip_threshold=23)
+    z, y, index = make_symbols(model, header, np.random.default_rng(2), 64.0)
     coded = np.argwhere(y)
     for (c, i, j), value in zip(coded[[0, -1]].tolist(), (-16383, 16383), strict=True):
         y[c, i, j] = value
-    live = header.live_channels
-    code = encode_tile(z, y, index, row, model.z_tables, model.y_tables, live, header.skip_threshold)
-    return _written(PictureStream(header, [TileUnit(0, symbols_check(z, y[:live]), code)]))
+    return write_symbols(model, header, TileSymbols(z, y, index))
 
 
 RECIPES: Mapping[str, Recipe] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import NamedTuple
 
 import golden
@@ -17,9 +18,11 @@ from nacre.bitstream import PictureStream, read_picture, y_grid, z_grid
 from nacre.entropy import Executor, TileSymbols, decode_tile, symbols_check
 from nacre.entropy.network import IndexArray
 from nacre.entropy.tables import IntArray
+from nacre.inspection import QUALITY_STEPS
 
 SIZES = [(1, 1), (17, 33), (256, 192)]
 CONTENTS = ["noise", "flat", "photo", "text"]
+SPREADS = [1.0, 8.0, 64.0]  # of the symbols of z that are made up: the untrained model seldom gives any but 0
 QUALITIES = range(0, 101, 10)
 
 
@@ -49,14 +52,17 @@ def model() -> golden.Model:
 
 @pytest.fixture(scope="module")
 def coded(model: golden.Model) -> list[Coded]:
-    streams = []
+    streams: list[bytes] = []
     for width, height in SIZES:
         for content in CONTENTS:
             picture = golden.make_content(content, width, height)
-            for quality in QUALITIES:
-                stream = read_picture(io.BytesIO(model.codec.encode(picture, quality)))
-                streams.append(Coded(stream, model.symbols(stream)[0]))
-    return streams
+            streams += [model.codec.encode(picture, quality) for quality in QUALITIES]
+        for seed, (spread, quality) in enumerate(product(SPREADS, QUALITIES)):
+            header = golden.make_header(model, width, height, quality * QUALITY_STEPS)
+            symbols = golden.make_symbols(model, header, np.random.default_rng(seed), spread)
+            streams.append(golden.write_symbols(model, header, symbols))
+    read = [read_picture(io.BytesIO(data)) for data in streams]
+    return [Coded(stream, *model.symbols(stream)) for stream in read]
 
 
 def onnx_runtime(threads: int, level: str, model: golden.Model) -> Executor:
@@ -127,14 +133,17 @@ def test_symbols_do_not_depend_on_the_executor(model: golden.Model, coded: list[
             header.skip_threshold,
         )
         assert symbols_check(symbols.z, symbols.y[: header.live_channels]) == tile.check
-        for found, wanted in zip(symbols, expected, strict=True):
-            assert np.array_equal(found, wanted)
-    assert executor.calls == len(coded) == len(SIZES) * len(CONTENTS) * len(QUALITIES)
+        assert np.array_equal(symbols.scale_index, expected.scale_index)
+        assert np.array_equal(symbols.z, expected.z)
+        assert np.array_equal(symbols.y, expected.y)
+    assert executor.calls == len(coded) == len(SIZES) * (len(CONTENTS) + len(SPREADS)) * len(QUALITIES)
 
 
 def test_the_streams_ask_something(coded: list[Coded]) -> None:
     """The comparison above is no comparison of constants: symbols and scale indices vary, and every row occurs."""
     assert len({stream.header.quality for stream, _ in coded}) == len(QUALITIES)
-    assert len(np.unique(np.concatenate([symbols.scale_index.ravel() for _, symbols in coded]))) > 20
-    assert sum(np.count_nonzero(symbols.z) for _, symbols in coded) > 100
-    assert sum(np.count_nonzero(symbols.y) for _, symbols in coded) > 10_000
+    z = np.concatenate([symbols.z.ravel() for _, symbols in coded])
+    assert (z.min(), z.max()) == (-127, 127)
+    assert np.count_nonzero(z) > 5000
+    assert len(np.unique(np.concatenate([symbols.scale_index.ravel() for _, symbols in coded]))) > 50
+    assert sum(np.count_nonzero(symbols.y) for _, symbols in coded) > 50_000

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nacre.bitstream import (
+    SIGNATURE,
     FormatError,
     LimitError,
     NacreError,
@@ -157,7 +158,7 @@ def changed(data: bytes) -> Iterator[tuple[int, bytes]]:
 def test_every_changed_byte_is_refused(model: golden.Model) -> None:
     data = stream(DAMAGED)
     picture = model.codec.decode_array(data)
-    minor = len(golden.SIGNATURE) + 1
+    minor = len(SIGNATURE) + 1
     for place, damaged in changed(data):
         if place == minor and damaged[minor]:  # later minor versions are read
             assert np.array_equal(model.codec.decode_array(damaged), picture)

@@ -42,7 +42,7 @@ def test_sizes_and_fidelity_rise_with_quality(codec: nacre.ImageCodec, photograp
     assert np.all(np.diff(sizes) > 0)
     assert np.all(np.diff(fidelities) > 0)
     assert sizes[0] <= 0.10
-    assert sizes[-1] >= 2.0
+    assert sizes[-1] >= 1.8  # 2.0 on Kodak, whose pictures have more detail
 
 
 def coded_by_pillow(picture: np.ndarray, kind: str, quality: int) -> tuple[int, float]:

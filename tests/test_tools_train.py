@@ -168,7 +168,7 @@ def test_measure_sees_rate_and_distortion() -> None:
 
 def test_rounding_is_chosen_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build()
-    wanted = export.rounding_offsets(symbol_tables(model.conditional), 0.6)
+    wanted = export.rounding_offsets(symbol_tables(model.conditional), 0.2)
 
     def fake(_model: ImageModel, _crops: torch.Tensor, offsets: torch.Tensor, threshold: int) -> train.Measure:
         return train.Measure(float((offsets - wanted).abs().sum()) + abs(threshold - 8), [], [])

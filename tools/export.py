@@ -33,17 +33,11 @@ from nacre.models.transforms import normalize
 from nacre.tools.data import centre_crops, load_pictures
 from nacre.tools.train import load_weights, measure
 from nacre.version import __version__
+from nacre.weights.store import MANIFEST, MANIFEST_FORMAT, decoder_digest
 
-FORMAT = 1
-DECODER_FILES = ("context.onnx", "entropy.npz", "synthesis.onnx")
 CANDIDATE_STRENGTHS = (0.0, 0.2, 0.4)
 CANDIDATE_THRESHOLDS = (8, 11, 14)
 LIVE_STEP = 16  # live channels are counted in multiples of this
-
-
-def decoder_digest(hashes: dict[str, str]) -> str:
-    """The digest that streams name: SHA-256 over the decoder side's files' own."""
-    return hashlib.sha256(b"".join(bytes.fromhex(hashes[name]) for name in DECODER_FILES)).hexdigest()
 
 
 def rounding_offsets(tables: TableSet, strength: float) -> Tensor:
@@ -131,7 +125,7 @@ def publish(
     np.savez_compressed(temporary / "training.npz", **training_arrays(model))
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(temporary.iterdir())}
     manifest = {
-        "format": FORMAT,
+        "format": MANIFEST_FORMAT,
         "profile": model.config.name,
         "version": version,
         "digest": decoder_digest(hashes),
@@ -146,7 +140,7 @@ def publish(
         },
         "training": notes,
     }
-    (temporary / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     read_back = integer_network(load_published(temporary).scale_decoder, model.config.rows)
     if known_answer(read_back) != known_answer(network):
         msg = f"{temporary}: the scale decoder read back gives other integers than the one written"
@@ -170,7 +164,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
-        if options.folder.exists() and not (options.folder / "manifest.json").exists():
+        if options.folder.exists() and not (options.folder / MANIFEST).exists():
             msg = f"{options.folder} exists and holds no published weights: it is not replaced"
             raise ValueError(msg)
         model, missing = load_weights(options.run)
