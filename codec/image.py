@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from nacre.bitstream.errors import FormatError, InputError
+from nacre.bitstream.errors import InputError, UnsupportedVersionError
 from nacre.bitstream.header import GREY, RGB, PictureHeader
 from nacre.bitstream.limits import Limits
 from nacre.bitstream.picture import PictureStream, TileUnit, write_picture
@@ -155,7 +155,7 @@ class ImageCodec:
         header = stream.header
         if header.tile_count != 1:
             msg = f"the picture has {header.tile_count} tiles, this version decodes pictures of one tile"
-            raise FormatError(msg)
+            raise UnsupportedVersionError(msg)
         coder = self._coder(header.profile, header.digest)
         coding = TileCoding(header.width, header.height, header.quality, header.live_channels, header.skip_threshold)
         (tile,) = stream.tiles

@@ -144,6 +144,6 @@ def test_the_streams_ask_something(coded: list[Coded]) -> None:
     assert len({stream.header.quality for stream, _ in coded}) == len(QUALITIES)
     z = np.concatenate([symbols.z.ravel() for _, symbols in coded])
     assert (z.min(), z.max()) == (-127, 127)
-    assert np.count_nonzero(z) > 5000
-    assert len(np.unique(np.concatenate([symbols.scale_index.ravel() for _, symbols in coded]))) > 50
-    assert sum(np.count_nonzero(symbols.y) for _, symbols in coded) > 50_000
+    assert np.count_nonzero(z) > 3000
+    assert len(np.unique(np.concatenate([symbols.scale_index.ravel() for _, symbols in coded]))) > 35
+    assert sum(np.count_nonzero(symbols.y) for _, symbols in coded) > 100_000
