@@ -15,8 +15,6 @@ from nacre.models.rounding import round_ste
 from nacre.models.scale_decoder import Z_MAX, ScaleDecoder
 from nacre.models.transforms import Analysis, HyperAnalysis, Synthesis, denormalize, normalize
 
-PADDING = 64
-
 
 class ImageModel(nn.Module):
     """Hyperprior image codec whose scales come from integers alone.
@@ -47,11 +45,6 @@ class ImageModel(nn.Module):
         self.scale_decoder = ScaleDecoder(self.config)
         self.context = ContextDecoder(self.config)
         self.conditional = SymbolConditional(self.config.conditional)
-
-    @property
-    def downsampling_factor(self) -> int:
-        """Pictures are padded to a multiple of this."""
-        return PADDING
 
     def row_position(self, position: Tensor) -> Tensor:
         """The quality position (B,) in 0..1 rounded to the entropy row that the bitstream would use."""

@@ -58,11 +58,10 @@ def rounding_offsets(tables: TableSet, strength: float) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class EncoderChoice:
-    """How symbols are rounded and which are skipped, and J with it."""
+    """How symbols are rounded and which are skipped."""
 
     offsets: Tensor
     skip_threshold: int
-    cost: float
 
 
 def choose_rounding(model: ImageModel, crops: Tensor, report: Callable[[str], None]) -> EncoderChoice:
@@ -78,8 +77,8 @@ def choose_rounding(model: ImageModel, crops: Tensor, report: Callable[[str], No
         return min(tried)
 
     _, strength, _ = best((strength, CANDIDATE_THRESHOLDS[0]) for strength in CANDIDATE_STRENGTHS)
-    cost, _, threshold = best((strength, threshold) for threshold in CANDIDATE_THRESHOLDS)
-    return EncoderChoice(rounding_offsets(tables, strength), threshold, cost)
+    _, _, threshold = best((strength, threshold) for threshold in CANDIDATE_THRESHOLDS)
+    return EncoderChoice(rounding_offsets(tables, strength), threshold)
 
 
 @torch.no_grad()

@@ -15,20 +15,19 @@ from torch import Tensor
 
 
 class Soap(torch.optim.Optimizer):
-    """Parameters: ``lr`` step size, ``betas`` of the moments, ``weight_decay`` decoupled as in AdamW."""
+    """Parameters: ``lr`` step size, ``betas`` of the moments; sides and intervals as above."""
 
     def __init__(
         self,
         params: Iterable[Any],
         lr: float = 3e-3,
         betas: tuple[float, float] = (0.95, 0.95),
-        weight_decay: float = 0.0,
         refresh_every: int = 20,
         sample_every: int = 4,
         max_side: int = 1100,
     ) -> None:
         self.refresh_every, self.sample_every, self.max_side = refresh_every, sample_every, max_side
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "eps": 1e-8})
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": 1e-8})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -71,10 +70,8 @@ class Soap(torch.optim.Optimizer):
         denominator = (state["second"] / correction2).sqrt_().add_(group["eps"])
         update = state["first"] / correction1 / denominator
         # With equal betas Adam's ratio cannot pass 1. Here it could: a refreshed basis turns the first moment exactly,
-        # the second only by reordering, and one such step can wreck a network.
+        # the second only by reordering.
         update = self._rotate_back(state, update.clamp_(-1.0, 1.0))
-        if group["weight_decay"]:
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
         parameter.add_(update.view_as(parameter), alpha=-group["lr"])
 
     def _sample(self, state: dict[str, Any], matrix: Tensor, first_time: bool) -> None:

@@ -53,7 +53,7 @@ def main(arguments: list[str]) -> int:
         return 2
     torch.set_num_threads(1)
     model = build().eval()
-    choice = EncoderChoice(rounding_offsets(symbol_tables(model.conditional), 0.5), 4, 0.0)
+    choice = EncoderChoice(rounding_offsets(symbol_tables(model.conditional), 0.5), 4)
     publish(
         model, Path(arguments[0]), choice=choice, live=[8, 8, 16] + [24] * 8, version="0.1.0",
         notes={"note": "untrained test model"},

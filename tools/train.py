@@ -266,7 +266,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--only", nargs="*", default=[""], metavar="PREFIX", help="train parameters with these prefixes"
     )
     parser.add_argument("--step-width", action="store_true", help="predict a step width beside the mean")
-    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--clip", type=float, default=50.0, help="largest norm of the gradient")
