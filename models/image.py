@@ -67,8 +67,10 @@ class ImageModel(nn.Module):
     def code(
         self, x: Tensor, quality: Tensor, *, hard: bool, offsets: Tensor | None = None, skip_threshold: int = 0
     ) -> dict[str, Any]:
-        """As ``forward`` between normalized pixels (see transforms.py), quality (B,).
+        """As ``forward`` between normalized pixels (see transforms.py), or their 8x8 patches, quality (B,).
 
+        Given patches ``F.pixel_unshuffle(x, 8)``, (B, 192, H/8, W/8), ``x_hat`` is patches too: moving pixels about is a
+        tenth of a training step on a CPU.
         ``hard``: likelihoods of the rounded symbols instead of noisy ones. With ``offsets`` (64,), the rounding offset
         of each scale index, symbols are those that an encoder would write: rounded so, and where the index is below
         ``skip_threshold``, zero and free.
@@ -92,4 +94,5 @@ class ImageModel(nn.Module):
             else:
                 likelihood_y = self.conditional(residual + torch.rand_like(residual) - 0.5, index)
                 likelihood_z = self.prior(z + torch.rand_like(z) - 0.5, row)
-        return {"x_hat": self.synthesis(y_hat, position), "likelihoods": {"y": likelihood_y, "z": likelihood_z}}
+        x_hat = self.synthesis(y_hat, position) if x.shape[1] == 3 else self.synthesis.patches(y_hat, position).float()
+        return {"x_hat": x_hat, "likelihoods": {"y": likelihood_y, "z": likelihood_z}}

@@ -19,9 +19,9 @@ def bits_per_pixel(likelihoods: dict[str, Tensor], pixels: int) -> Tensor:
 def normalized_cost(output: dict[str, Any], x: Tensor, lmbda: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """R / sqrt(lambda) + sqrt(lambda) D per picture, and R in bits per pixel and D on the 0..255 scale, each (B,).
 
-    ``output`` as of ``ImageModel.code``, x (B, 3, H, W) normalized likewise, lambda (B,).
+    ``output`` as of ``ImageModel.code``, x what it was given, pixels or patches, lambda (B,).
     """
-    rate = bits_per_pixel(output["likelihoods"], x.shape[2] * x.shape[3])
+    rate = bits_per_pixel(output["likelihoods"], x[0].numel() // 3)
     distortion = (output["x_hat"] - x).square().mean((1, 2, 3)) * PIXEL_SCALE**2
     root = lmbda.sqrt()
     return rate / root + root * distortion, rate, distortion

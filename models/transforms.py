@@ -31,6 +31,8 @@ def denormalize(x: Tensor) -> Tensor:
 class Analysis(nn.Module):
     """x (B, 3, H, W), normalized, H and W multiples of 16 -> gained latent y (B, latent_channels, H/16, W/16)
 
+    or from the 8x8 patches of x as channels, ``F.pixel_unshuffle(x, 8)``, in which training keeps its pixels.
+
     8x8 stride 8 -> blocks at 1/8 -> 2x2 stride 2 -> blocks at 1/16 -> gain(quality)
     """
 
@@ -48,7 +50,10 @@ class Analysis(nn.Module):
         self.gain = QualityGain(latent, anchors)
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        h = self.embed(x)
+        if x.shape[1] == 3:
+            h = self.embed(x)
+        else:
+            h = F.conv2d(x, self.embed.weight.flatten(1)[:, :, None, None], self.embed.bias)
         for block in self.blocks:
             h = block(h, position)
         y = self.down(h)
@@ -78,13 +83,18 @@ class Synthesis(nn.Module):
         self.head = nn.Conv2d(width, 3 * PATCH * PATCH, 1)
 
     def forward(self, y_hat: Tensor, position: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.patches(y_hat, position), PATCH).float()
+
+    def patches(self, y_hat: Tensor, position: Tensor) -> Tensor:
+        """As ``forward``, before depth-to-space: (B, 192, 2h, 2w)."""
         h = y_hat * self.gain(position)
         for block in self.latent_blocks:
             h = block(h, position)
         h = self.up(h)
         for block in self.blocks:
             h = block(h, position)
-        return F.pixel_shuffle(self.head(h), PATCH).float()
+        x_hat: Tensor = self.head(h)
+        return x_hat
 
 
 class HyperAnalysis(nn.Module):

@@ -21,13 +21,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nacre.models.config import LAMBDA_MAX, LAMBDA_MIN, ImageConfig, quality_to_lambda
 from nacre.models.image import ImageModel
 from nacre.models.initialize import linear_start
 from nacre.models.loss import normalized_cost
-from nacre.models.transforms import denormalize, normalize
+from nacre.models.transforms import PATCH, denormalize, normalize
 from nacre.tools.data import CropSampler, centre_crops, load_pictures
 from nacre.tools.soap import Soap
 
@@ -184,8 +185,8 @@ class Trainer:
 
     def _training_step(self, progress: float) -> float:
         options = self.options
-        x = normalize(torch.from_numpy(self.sampler.batch(options.batch)).to(self.device).float())
-        x = x.contiguous(memory_format=torch.channels_last)
+        pixels = torch.from_numpy(self.sampler.batch(options.batch)).to(self.device)
+        x = F.pixel_unshuffle(normalize(pixels.float()), PATCH).contiguous(memory_format=torch.channels_last)
         # one draw per picture, stratified over the batch so that every step sees all rates
         strata = (torch.arange(options.batch) + torch.rand(options.batch)) / options.batch
         quality = strata * 100.0
