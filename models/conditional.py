@@ -25,11 +25,11 @@ def _normal_cdf(x: Tensor) -> Tensor:
 
 
 class _GaussianIntervals(torch.autograd.Function):
-    """sum_k w_k(t) (Phi((1/2 - m) / s_k(t)) - Phi((-1/2 - m) / s_k(t))) with one look-up per entry and no autograd graph.
+    """sum_k w_k(t) (Phi((1/2 - m) / s_k(t)) - Phi((-1/2 - m) / s_k(t))), its gradient written out.
 
     magnitude m >= 0 and level t (any shape, integers in float); weights and inverse scales 1 / s_k of every level, each
     (K, levels). The gradient of ``level`` is that of a scale exp(LOG_SCALE_MIN + LOG_SCALE_STEP t) times a constant.
-    Written out because the likelihood is a quarter of a training step when autograd chains it.
+    Chained by autograd, the likelihood took a quarter of a training step.
     """
 
     @staticmethod

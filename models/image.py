@@ -69,8 +69,9 @@ class ImageModel(nn.Module):
     ) -> dict[str, Any]:
         """As ``forward`` between normalized pixels (see transforms.py), or their 8x8 patches, quality (B,).
 
-        Given patches ``F.pixel_unshuffle(x, 8)``, (B, 192, H/8, W/8), ``x_hat`` is patches too: moving pixels about is a
-        tenth of a training step on a CPU.
+        Given patches ``F.pixel_unshuffle(x, 8)``, (B, 192, H/8, W/8), ``x_hat`` is patches too: moving pixels about
+        took a tenth of a training step on a CPU.
+
         ``hard``: likelihoods of the rounded symbols instead of noisy ones. With ``offsets`` (64,), the rounding offset
         of each scale index, symbols are those that an encoder would write: rounded so, and where the index is below
         ``skip_threshold``, zero and free.

@@ -163,6 +163,50 @@ def test_conditional_gradients(family: str) -> None:
     assert (values[0] - values[1]) / 2e-4 == pytest.approx(gradient, rel=2e-2)
 
 
+@pytest.mark.parametrize("family", ["gaussian", "mixture"])
+def test_likelihood_equals_its_chain(family: str) -> None:
+    """Value and gradients of the written-out likelihood, that of the scale index included, against autograd's."""
+    torch.manual_seed(5)
+    conditional = SymbolConditional(family).double()
+    if family == "mixture":
+        conditional.shape.data += 0.3 * torch.randn_like(conditional.shape)
+    index = torch.randint(0, SCALE_LEVELS, (2, 5, 3, 4)).double().requires_grad_()
+    sigma = torch.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index.detach())
+    residual = (sigma * torch.randn(2, 5, 3, 4, dtype=torch.float64)).requires_grad_()  # above the likelihood's floor
+
+    def chained(residual: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+        normal = torch.distributions.Normal(torch.zeros((), dtype=torch.float64), 1.0)
+        total = torch.zeros_like(residual)
+        for weight, ratio in zip(*conditional.components(), strict=True):
+            sigma = torch.exp(LOG_SCALE_MIN + LOG_SCALE_STEP * index) * ratio.double()[index.detach().long()]
+            lower, upper = (-0.5 - residual.abs()) / sigma, (0.5 - residual.abs()) / sigma
+            total = total + weight.double()[index.detach().long()] * (normal.cdf(upper) - normal.cdf(lower))
+        return total
+
+    weights = torch.rand_like(residual)
+    tensors = [residual, index, *conditional.parameters()]
+    written, autograd = (
+        torch.autograd.grad((torch.log(function(residual, index)) * weights).sum(), tensors)
+        for function in (conditional, chained)
+    )
+    for found, expected in zip(written, autograd, strict=True):
+        assert torch.allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_patches_are_pixels(model: ImageModel) -> None:
+    pixels = normalize(smooth_noise(2, 64) * 255)
+    quality = torch.tensor([20.0, 70.0])
+    patches = torch.nn.functional.pixel_unshuffle(pixels, 8)
+    with torch.no_grad():
+        expected, found = (model.code(x, quality, hard=True) for x in (pixels, patches))
+    moved = torch.nn.functional.pixel_shuffle(found["x_hat"], 8)
+    assert torch.allclose(moved, expected["x_hat"], atol=1e-4)
+    lmbda = torch.tensor([0.01, 0.1])
+    costs = normalized_cost(expected, pixels, lmbda), normalized_cost(found, patches, lmbda)
+    for by_pixels, by_patches in zip(*costs, strict=True):
+        assert torch.allclose(by_pixels, by_patches, rtol=1e-4)
+
+
 @pytest.mark.parametrize("family", ["gaussian", "mixture", "generalized"])
 def test_integer_tables_cost_what_the_likelihood_says(family: str) -> None:
     conditional = SymbolConditional(family)

@@ -123,7 +123,8 @@ def test_training_saves_resumes_and_exports(
     assert train.main(_arguments(shards, out, "--minutes", "0.08")) == 0
     state = torch.load(out / "state.pt")
     assert state["step"] > steps
-    rows = list(csv.DictReader((out / "log.csv").open()))
+    with (out / "log.csv").open(newline="") as handle:
+        rows = list(csv.DictReader(handle))
     assert len(rows) == 2
     assert float(rows[1]["J"]) > 0
     # a new leg starts from the averages with a fresh optimizer, here training one part alone
