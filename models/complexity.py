@@ -15,8 +15,13 @@ SIDE = 256
 
 @torch.no_grad()
 def mac_per_pixel(model: ImageModel) -> dict[str, float]:
-    """Part name to MAC per pixel of the picture, convolutions only; the four context steps are all counted."""
-    counts = dict.fromkeys(("analysis", "hyper_analysis", "scale_decoder", "context", "synthesis"), 0.0)
+    """Part name to MAC per pixel of the picture, convolutions only; the four context steps are all counted.
+
+    A heavier analysis, where there is one, comes last; it takes the place of the light one.
+    """
+    parts = ["analysis", "hyper_analysis", "scale_decoder", "context", "synthesis"]
+    parts += ["heavy_analysis"] if model.config.has_heavy_analysis else []
+    counts = dict.fromkeys(parts, 0.0)
 
     def counter(part: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
         def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -33,6 +38,8 @@ def mac_per_pixel(model: ImageModel) -> dict[str, float]:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | IntegerConv)
     ]
     model(torch.zeros(1, 3, SIDE, SIDE), 50.0)
+    if model.config.has_heavy_analysis:
+        model.heavy_analysis(torch.zeros(1, 3, SIDE, SIDE), torch.tensor([0.5]))
     for handle in handles:
         handle.remove()
     return counts

@@ -29,6 +29,10 @@ class ImageConfig:
     analysis_blocks: int = 2
     analysis_latent_hidden: int = 160  # at 1/16
     analysis_latent_blocks: int = 1
+    heavy_blocks: int = 0  # that a heavier analysis for the same decoder has more; 0 with heavy_latent_blocks 0: none
+    heavy_hidden: int = 448  # at 1/8
+    heavy_latent_blocks: int = 0
+    heavy_latent_hidden: int = 640  # at 1/16
     synthesis_width: int = 160  # at 1/8
     synthesis_hidden: int = 320
     synthesis_blocks: int = 4
@@ -43,6 +47,11 @@ class ImageConfig:
     rows: int = 51  # entropy rows: qualities for which the integer tables and biases are stored
     conditional: Conditional = "mixture"
     step_width: bool = False  # predict a step width beside the mean
+
+    @property
+    def has_heavy_analysis(self) -> bool:
+        """Whether there is a heavier analysis beside the light one."""
+        return self.heavy_blocks > 0 or self.heavy_latent_blocks > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a manifest or a checkpoint."""

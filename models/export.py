@@ -21,6 +21,7 @@ from nacre.entropy.network import IntegerNetwork
 from nacre.models.image import ImageModel
 from nacre.models.scale_decoder import Z_MAX
 from nacre.models.transforms import denormalize, normalize
+from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS
 
 OPSET = 17
 HALF_MINIMUM = 64  # smaller initializers stay in single precision
@@ -29,12 +30,15 @@ HALF_MINIMUM = 64  # smaller initializers stay in single precision
 class AnalysisGraph(nn.Module):
     """image uint8 (1, H, W, 3), position (1,) -> y (1, C, H/16, W/16), z (1, Cz, H/64, W/64) rounded and clipped."""
 
-    def __init__(self, model: ImageModel) -> None:
+    def __init__(self, model: ImageModel, *, heavy: bool = False) -> None:
         super().__init__()
-        self.analysis, self.hyper_analysis = model.analysis, model.hyper_analysis
+        self.hyper_analysis = model.hyper_analysis
+        # parameters are stored by these names
+        self.part = "heavy_analysis" if heavy else "analysis"
+        self.add_module(self.part, model.get_submodule(self.part))
 
     def forward(self, image: Tensor, position: Tensor) -> tuple[Tensor, Tensor]:
-        y = self.analysis(normalize(image.permute(0, 3, 1, 2).float()), position)
+        y = self.get_submodule(self.part)(normalize(image.permute(0, 3, 1, 2).float()), position)
         return y, torch.round(self.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
 
 
@@ -110,34 +114,36 @@ def _halve(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 @torch.no_grad()
 def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
-    """The float graphs: analysis, context and synthesis, by file name."""
+    """The float graphs: analysis, the heavier one where there is one, context and synthesis, by file name."""
     model = model.eval().cpu().to(memory_format=torch.contiguous_format)
     config = model.config
     position = torch.tensor([0.5])
     latent, hyper = torch.zeros(1, config.latent_channels, 8, 8), torch.zeros(1, config.hyper_channels, 2, 2)
     grid = {2: "h", 3: "w"}
-    analysis = _trace(
-        AnalysisGraph(model),
-        (torch.zeros(1, 128, 128, 3, dtype=torch.uint8), position),
-        ("image", "position"),
-        ("y", "z"),
-        {"image": {1: "height", 2: "width"}, "y": grid, "z": {2: "hz", 3: "wz"}},
-    )
-    context = _trace(
+    graphs = {
+        name: _trace(
+            AnalysisGraph(model, heavy=heavy),
+            (torch.zeros(1, 128, 128, 3, dtype=torch.uint8), position),
+            ("image", "position"),
+            ("y", "z"),
+            {"image": {1: "height", 2: "width"}, "y": grid, "z": {2: "hz", 3: "wz"}},
+        )
+        for name, heavy in ((ANALYSIS, False), (HEAVY_ANALYSIS, True))[: 1 + config.has_heavy_analysis]
+    }
+    graphs["context.onnx"] = _trace(
         ContextGraph(model),
         (latent, hyper, torch.full_like(latent, 0.5), torch.tensor([1.0])),
         ("target", "z_hat", "rounding", "encoding"),
         ("symbols", "y_hat"),
         {"target": grid, "rounding": grid, "z_hat": {2: "hz", 3: "wz"}, "symbols": grid, "y_hat": grid},
     )
-    synthesis = _trace(
+    graphs["synthesis.onnx"] = _trace(
         SynthesisGraph(model),
         (latent, position),
         ("y_hat", "position"),
         ("image",),
         {"y_hat": grid, "image": {1: "height", 2: "width"}},
     )
-    graphs = {"analysis.onnx": analysis, "context.onnx": context, "synthesis.onnx": synthesis}
     return {name: _halve(graph) for name, graph in graphs.items()}
 
 

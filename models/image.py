@@ -39,6 +39,8 @@ class ImageModel(nn.Module):
         super().__init__()
         self.config = config or ImageConfig()
         self.analysis = Analysis(self.config)
+        if self.config.has_heavy_analysis:
+            self.heavy_analysis = Analysis(self.config, heavy=True)
         self.synthesis = Synthesis(self.config)
         self.hyper_analysis = HyperAnalysis(self.config)
         self.prior = HyperPrior(self.config)
@@ -65,7 +67,14 @@ class ImageModel(nn.Module):
         return output
 
     def code(
-        self, x: Tensor, quality: Tensor, *, hard: bool, offsets: Tensor | None = None, skip_threshold: int = 0
+        self,
+        x: Tensor,
+        quality: Tensor,
+        *,
+        hard: bool,
+        offsets: Tensor | None = None,
+        skip_threshold: int = 0,
+        heavy: bool = False,
     ) -> dict[str, Any]:
         """As ``forward`` between normalized pixels (see transforms.py), or their 8x8 patches, quality (B,).
 
@@ -74,11 +83,11 @@ class ImageModel(nn.Module):
 
         ``hard``: likelihoods of the rounded symbols instead of noisy ones. With ``offsets`` (64,), the rounding offset
         of each scale index, symbols are those that an encoder would write: rounded so, and where the index is below
-        ``skip_threshold``, zero and free.
+        ``skip_threshold``, zero and free. ``heavy``: by the heavier analysis, which the configuration must have.
         """
         position = quality / 100.0
         row = self.row_position(position)
-        y = self.analysis(x, position)
+        y = (self.heavy_analysis if heavy else self.analysis)(x, position)
         z = self.hyper_analysis(y)
         z_hat = round_ste(z).clamp(-Z_MAX, Z_MAX)
         index = self.scale_decoder(z_hat, row)

@@ -18,8 +18,9 @@ from nacre.entropy.network import IntegerNetwork
 from nacre.models.config import ImageConfig
 from nacre.models.image import ImageModel
 from nacre.models.scale_decoder import IntegerConv
+from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS
 
-GRAPHS = ("analysis.onnx", "context.onnx", "synthesis.onnx")
+GRAPHS = (ANALYSIS, "context.onnx", "synthesis.onnx")
 SCALE_PREFIX = "scale."
 
 
@@ -66,7 +67,7 @@ def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
         model = ImageModel(config)
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         parameters: dict[str, Tensor] = {}
-        for file in GRAPHS:
+        for file in (*GRAPHS, HEAVY_ANALYSIS) if config.has_heavy_analysis else GRAPHS:
             for name, array in _initializers(onnx.load(folder / file)).items():
                 if name in shapes:
                     parameters[name] = torch.from_numpy(array).view(shapes[name])

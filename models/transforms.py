@@ -31,22 +31,24 @@ def denormalize(x: Tensor) -> Tensor:
 class Analysis(nn.Module):
     """x (B, 3, H, W), normalized, H and W multiples of 16 -> gained latent y (B, latent_channels, H/16, W/16)
 
-    or from the 8x8 patches of x as channels, ``F.pixel_unshuffle(x, 8)``, in which training keeps its pixels.
+    or from the 8x8 patches of x as channels, ``F.pixel_unshuffle(x, 8)``, in which training keeps its pixels. The
+    ``heavy`` form has more and wider blocks behind those of the light one.
 
     8x8 stride 8 -> blocks at 1/8 -> 2x2 stride 2 -> blocks at 1/16 -> gain(quality)
     """
 
-    def __init__(self, config: ImageConfig) -> None:
+    def __init__(self, config: ImageConfig, *, heavy: bool = False) -> None:
         super().__init__()
         width, latent, anchors = config.analysis_width, config.latent_channels, config.anchors
+        hidden = [config.analysis_hidden] * config.analysis_blocks
+        latent_hidden = [config.analysis_latent_hidden] * config.analysis_latent_blocks
+        if heavy:
+            hidden += [config.heavy_hidden] * config.heavy_blocks
+            latent_hidden += [config.heavy_latent_hidden] * config.heavy_latent_blocks
         self.embed = nn.Conv2d(3, width, PATCH, stride=PATCH)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(width, config.analysis_hidden, anchors) for _ in range(config.analysis_blocks)
-        )
+        self.blocks = nn.ModuleList(ResidualBlock(width, size, anchors) for size in hidden)
         self.down = nn.Conv2d(width, latent, 2, stride=2)
-        self.latent_blocks = nn.ModuleList(
-            ResidualBlock(latent, config.analysis_latent_hidden, anchors) for _ in range(config.analysis_latent_blocks)
-        )
+        self.latent_blocks = nn.ModuleList(ResidualBlock(latent, size, anchors) for size in latent_hidden)
         self.gain = QualityGain(latent, anchors)
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:

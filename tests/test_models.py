@@ -28,7 +28,9 @@ from nacre.models.loss import normalized_cost  # noqa: E402
 from nacre.models.published import read_published  # noqa: E402
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables  # noqa: E402
 from nacre.models.transforms import denormalize, normalize  # noqa: E402
+from nacre.tools.export import EncoderChoice, publish, rounding_offsets  # noqa: E402
 from nacre.tools.tiny_model import CONFIG, build, smooth_noise  # noqa: E402
+from nacre.tools.train import load_weights  # noqa: E402
 
 TINY = Path(__file__).parent / "data" / "tiny"
 
@@ -347,3 +349,31 @@ def test_cost_weighs_rate_and_distortion() -> None:
     assert float(cost) == pytest.approx(64 / 4096 / 0.2 + 0.2 * 4.0)
     assert quality_to_lambda(0) == pytest.approx(0.0005)
     assert quality_to_lambda(100) == pytest.approx(0.3)
+
+
+def test_a_heavier_analysis_starts_as_the_light_one_and_is_published(tmp_path: Path) -> None:
+    folder, run = tmp_path / "light", tmp_path / "heavy"
+    light = build().eval()
+    choice = EncoderChoice(rounding_offsets(symbol_tables(light.conditional), 0.5), 4)
+    publish(light, folder, choice=choice, live=[24] * 11, version="0", notes={})
+    changes = {"heavy_blocks": 2, "heavy_hidden": 32, "heavy_latent_blocks": 1, "heavy_latent_hidden": 24}
+    model, missing = load_weights(folder, **changes)
+    assert missing
+    assert all(name.startswith("heavy_analysis.") for name in missing)
+    model.eval()
+    x, quality = normalize(smooth_noise(2, 64) * 255), torch.tensor([30.0, 80.0])
+    with torch.no_grad():
+        by_light, by_heavy = (model.code(x, quality, hard=True, heavy=heavy)["x_hat"] for heavy in (False, True))
+        assert torch.equal(by_light, by_heavy)
+        model.heavy_analysis.blocks[-1].project.weight.normal_(std=0.1)
+        by_heavy = model.code(x, quality, hard=True, heavy=True)["x_hat"]
+        assert not torch.allclose(by_light, by_heavy, atol=1e-2)
+    publish(model, run, choice=choice, live=[24] * 11, version="0", notes={})
+    digests = [(path / "manifest.json").read_text().split('"digest": "')[1][:64] for path in (folder, run)]
+    assert digests[0] == digests[1]  # streams of either analysis are for the same decoder
+    back, missing = load_weights(run)
+    assert not missing
+    with torch.no_grad():
+        published, trained = (network.eval().heavy_analysis(x, quality / 100) for network in (back, model))
+    assert torch.allclose(published, trained, rtol=1e-2, atol=0.02 * float(trained.std()))  # half precision
+    assert mac_per_pixel(back)["heavy_analysis"] > mac_per_pixel(back)["analysis"]

@@ -87,15 +87,18 @@ def live_channels(model: ImageModel, crops: Tensor, choice: EncoderChoice) -> li
     rows = model.config.rows
     counts: list[int] = []
     x = normalize(crops.float())
+    analyses = [model.analysis, *([model.heavy_analysis] if model.config.has_heavy_analysis else [])]
     for row in range(rows):
         position = torch.full((len(x),), row / (rows - 1))
-        y = model.analysis(x, position)
-        z_hat = torch.round(model.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
-        index = model.scale_decoder(z_hat, position)
-        rounding = torch.where(index >= choice.skip_threshold, choice.offsets[index.long()], NOT_CODED)
-        symbols, _ = model.context(y, z_hat, rounding)
-        alive = torch.nonzero((symbols != 0).any(0).flatten(1).any(1)).flatten()
-        highest = int(alive.max()) + 1 if len(alive) else 1
+        highest = 1
+        for analysis in analyses:
+            y = analysis(x, position)
+            z_hat = torch.round(model.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
+            index = model.scale_decoder(z_hat, position)
+            rounding = torch.where(index >= choice.skip_threshold, choice.offsets[index.long()], NOT_CODED)
+            symbols, _ = model.context(y, z_hat, rounding)
+            alive = torch.nonzero((symbols != 0).any(0).flatten(1).any(1)).flatten()
+            highest = max(highest, int(alive.max()) + 1 if len(alive) else 1)
         counts.append(min(-(-highest // LIVE_STEP) * LIVE_STEP, model.config.latent_channels))
     # more quality never has fewer channels
     return list(itertools.accumulate(counts, max))
@@ -177,14 +180,18 @@ def main(arguments: list[str] | None = None) -> int:
         manifest = publish(
             model, options.folder, choice=choice, live=live, version=options.version, notes={"note": options.note}
         )
-        shipped = measure(load_published(options.folder), crops, choice.offsets, choice.skip_threshold)
+        final = load_published(options.folder)
+        shipped = measure(final, crops, choice.offsets, choice.skip_threshold)
+        heavy = None
+        if final.config.has_heavy_analysis:
+            heavy = measure(final, crops, choice.offsets, choice.skip_threshold, heavy=True)
     except (ValueError, OSError, NacreError) as error:
         print(f"nacre.tools.export: {error}", file=sys.stderr)
         return 1
     total = sum(entry["bytes"] for entry in manifest["files"].values())
     print(f"{options.folder}: {total / 1e6:.2f} MB, digest {manifest['digest'][:16]}")
     print(f"MAC/pixel {manifest['mac_per_pixel']}; live channels {live[0]}..{live[-1]}")
-    print(f"J as shipped {shipped.cost:.4f}")
+    print(f"J as shipped {shipped.cost:.4f}" + (f", heavier analysis {heavy.cost:.4f}" if heavy else ""))
     return 0
 
 

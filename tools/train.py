@@ -36,6 +36,7 @@ MEASURE_LAMBDAS = [0.0007 * (0.2 / 0.0007) ** (step / 5) for step in range(6)]
 SAVE_SECONDS = 600.0
 MAX_STEP_SECONDS = 5.0  # a step during which the process slept is charged no more
 WARM_UP_STEPS = 100
+HEAVY = {"heavy_blocks": 6, "heavy_latent_blocks": 3}  # of the heavier analysis that --heavy adds where there is none
 
 
 def lambda_to_quality(lmbda: float) -> float:
@@ -60,11 +61,13 @@ def measure(
     skip_threshold: int = 0,
     *,
     autocast: bool = False,
+    heavy: bool = False,
 ) -> Measure:
     """J = mean over six lambdas of R / sqrt(lambda) + sqrt(lambda) D, hard-rounded, on crops (N, 3, H, W) uint8.
 
     ``offsets`` and ``skip_threshold`` as in ``ImageModel.code``; without them every symbol is the nearest integer.
-    ``autocast`` computes in bfloat16, as training does, faster and a little worse than what ships.
+    ``autocast`` computes in bfloat16, as training does, faster and a little worse than what ships. ``heavy``: by the
+    heavier analysis.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -75,7 +78,7 @@ def measure(
             x = normalize(batch.to(device).float()).contiguous(memory_format=torch.channels_last)
             quality = torch.full((len(x),), lambda_to_quality(lmbda), device=device)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                output = model.code(x, quality, hard=True, offsets=offsets, skip_threshold=skip_threshold)
+                output = model.code(x, quality, hard=True, offsets=offsets, skip_threshold=skip_threshold, heavy=heavy)
             output["x_hat"] = normalize(denormalize(output["x_hat"]).clamp(0, 255))
             parts.append(torch.stack(normalized_cost(output, x, torch.full((len(x),), lmbda, device=device)), 1))
         cost, rate, distortion = torch.cat(parts).double().mean(0).tolist()
@@ -130,13 +133,16 @@ class Trainer:
             return model
         model, missing = load_weights(options.start, **self._changes())
         if missing:
-            print(f"not in {options.start}, left as initialized: {', '.join(missing)}", flush=True)
+            print(
+                f"{len(missing)} parameters, {missing[0]} first, are not in {options.start}: as initialized", flush=True
+            )
         return model
 
     def _changes(self) -> dict[str, Any]:
         """What the options change of a configuration."""
         changes = {} if self.options.conditional is None else {"conditional": self.options.conditional}
-        return changes | ({"step_width": True} if self.options.step_width else {})
+        changes |= {"step_width": True} if self.options.step_width else {}
+        return changes | (HEAVY if self.options.heavy else {})
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -166,7 +172,7 @@ class Trainer:
         os.replace(temporary, self.out / "state.pt")
 
     def _log(self, loss: float) -> None:
-        result = measure(self.average, self.validation, autocast=True)
+        result = measure(self.average, self.validation, autocast=True, heavy=self.options.heavy)
         path = self.out / "log.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as handle:
@@ -195,7 +201,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = options.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
         with torch.autocast(self.device.type, torch.bfloat16):
-            output = self.model.code(x, quality.to(self.device), hard=progress > 1 - options.hard_last)
+            hard = progress > 1 - options.hard_last
+            output = self.model.code(x, quality.to(self.device), hard=hard, heavy=options.heavy)
         loss = normalized_cost(output, x, lmbda)[0].mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -245,6 +252,9 @@ def load_weights(source: Path, **changes: Any) -> tuple[ImageModel, list[str]]:
     model = ImageModel(replace(config, **changes))
     if model.config.conditional != config.conditional:
         parameters = {name: value for name, value in parameters.items() if not name.startswith("conditional.")}
+    if model.config.has_heavy_analysis and not any(name.startswith("heavy_analysis.") for name in parameters):
+        # further blocks start at zero: the heavier analysis begins as the light one
+        parameters |= {f"heavy_{name}": value for name, value in parameters.items() if name.startswith("analysis.")}
     missing, unexpected = model.load_state_dict(parameters, strict=False)
     if unexpected:
         msg = f"{source} holds parameters that the model lacks: {', '.join(unexpected)}"
@@ -265,6 +275,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--conditional", choices=("gaussian", "mixture", "generalized"))
     parser.add_argument(
         "--only", nargs="*", default=[""], metavar="PREFIX", help="train parameters with these prefixes"
+    )
+    parser.add_argument(
+        "--heavy", action="store_true", help="train the heavier analysis, which starts as the light one, in its place"
     )
     parser.add_argument("--step-width", action="store_true", help="predict a step width beside the mean")
     parser.add_argument("--lr", type=float, default=2e-3)

@@ -33,7 +33,9 @@ STREAM_DIGEST_BYTES = 8
 
 # The files whose hashes make the digest that streams carry, in this order.
 DECODER_FILES = ("context.onnx", "entropy.npz", "synthesis.onnx")
-_FILES = ("analysis.onnx", "scale_decoder.onnx", *DECODER_FILES)
+ANALYSIS = "analysis.onnx"
+HEAVY_ANALYSIS = "analysis_heavy.onnx"  # for the same decoder; not every set of weights has one
+_FILES = (ANALYSIS, "scale_decoder.onnx", *DECODER_FILES)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _PROFILE = re.compile(r"[a-z0-9_-]{1,16}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
@@ -81,6 +83,11 @@ class Weights:
     def stream_digest(self) -> bytes:
         """The bytes of the digest that a stream carries."""
         return self.digest[:STREAM_DIGEST_BYTES]
+
+    @property
+    def has_heavy_analysis(self) -> bool:
+        """Whether there is a heavier analysis beside the light one."""
+        return HEAVY_ANALYSIS in self.files
 
     @property
     def size(self) -> int:
