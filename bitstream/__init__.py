@@ -17,11 +17,15 @@ from nacre.bitstream.errors import (
     WeightsNotFoundError,
 )
 from nacre.bitstream.geometry import Rectangle, Tile, padded_size, tile_count, tile_grid, tiles, y_grid, z_grid
-from nacre.bitstream.header import GREY, MAX_QUALITY, RGB, PictureHeader
+from nacre.bitstream.header import GREY, MAX_QUALITY, NO_ALPHA, RGB, STRAIGHT_ALPHA, PictureHeader
 from nacre.bitstream.limits import Limits
 from nacre.bitstream.picture import (
     METADATA_TYPES,
+    AlphaUnit,
+    Part,
+    PictureReader,
     PictureStream,
+    PictureWriter,
     TileUnit,
     read_header,
     read_picture,
@@ -46,11 +50,14 @@ __all__ = [
     "GREY",
     "MAX_QUALITY",
     "METADATA_TYPES",
+    "NO_ALPHA",
     "RESERVED",
     "RGB",
     "SIGNATURE",
+    "STRAIGHT_ALPHA",
     "VERSION_MAJOR",
     "VERSION_MINOR",
+    "AlphaUnit",
     "BackendError",
     "BinaryReader",
     "BinaryWriter",
@@ -61,8 +68,11 @@ __all__ = [
     "LimitError",
     "Limits",
     "NacreError",
+    "Part",
     "PictureHeader",
+    "PictureReader",
     "PictureStream",
+    "PictureWriter",
     "Rectangle",
     "Tile",
     "TileUnit",

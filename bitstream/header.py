@@ -10,12 +10,16 @@ from typing import NamedTuple
 from nacre.bitstream.cicp import Colour
 from nacre.bitstream.errors import FormatError, InputError
 from nacre.bitstream.geometry import tile_count
-from nacre.bitstream.units import VERSION_MINOR
+from nacre.bitstream.units import FIRST_MINOR, VERSION_MINOR
 
 DIGEST_BYTES = 8
 MAX_QUALITY = 25600
 GREY = 0
 RGB = 1
+NO_ALPHA = 0
+STRAIGHT_ALPHA = 1
+ALPHA_MINOR = 3
+"""The first minor version whose header has the field alpha."""
 
 _PROFILE = re.compile(r"[a-z0-9_-]{1,16}\Z")
 
@@ -43,6 +47,7 @@ _AFTER_DIGEST = (
     _Integer("tile_size", 2, 0, 65535),
     _Integer("tile_margin", 2, 0, 65535),
 )
+_SINCE_ALPHA = (_Integer("alpha", 1, NO_ALPHA, STRAIGHT_ALPHA),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +58,8 @@ class PictureHeader:
     the weights, 1..16 of a-z 0-9 _ -. digest: first 8 bytes of the SHA-256 of the weights' decoder side.
     live_channels: y channels that are coded, 1..1024. skip_threshold: scale index below which a y symbol is 0 and not
     coded, 0..63. tile_size: pixels, a multiple of 64, or 0 when the picture is one tile. tile_margin: pixels by which
-    neighbouring tiles reach into each other, a multiple of 16 below tile_size, 0 with one tile. bit_depth: 8.
+    neighbouring tiles reach into each other, a multiple of 16 and at most a quarter of tile_size, 0 with one tile.
+    bit_depth: 8. alpha: 0 none, 1 straight alpha, kept exactly.
     """
 
     width: int
@@ -68,9 +74,10 @@ class PictureHeader:
     tile_margin: int = 0
     bit_depth: int = 8
     colour: Colour = field(default_factory=Colour)
+    alpha: int = NO_ALPHA
 
     def __post_init__(self) -> None:
-        for name, _, low, high in _BEFORE_COLOUR + _AFTER_DIGEST:
+        for name, _, low, high in _BEFORE_COLOUR + _AFTER_DIGEST + _SINCE_ALPHA:
             value = getattr(self, name)
             try:
                 number = operator.index(value)
@@ -99,8 +106,9 @@ class PictureHeader:
         if self.tile_count == 1:
             msg = f"tile_margin is {self.tile_margin}, must be 0 for a picture of one tile"
             raise InputError(msg)
-        if self.tile_margin % 16 or self.tile_margin >= self.tile_size:
-            msg = f"tile_margin is {self.tile_margin}, must be a multiple of 16 below tile_size {self.tile_size}"
+        if self.tile_margin % 16 or 4 * self.tile_margin > self.tile_size:
+            highest = self.tile_size // 64 * 16
+            msg = f"tile_margin is {self.tile_margin}, must be a multiple of 16 in 0..{highest} (tile_size / 4)"
             raise InputError(msg)
 
     @property
@@ -108,29 +116,37 @@ class PictureHeader:
         """Number of tiles of the picture."""
         return tile_count(self.width, self.height, self.tile_size)
 
+    @property
+    def minor(self) -> int:
+        """The lowest minor version of the format that has all fields that this picture needs."""
+        return FIRST_MINOR if self.alpha == NO_ALPHA else ALPHA_MINOR
+
     def pack(self) -> bytes:
-        """The payload of the PICTURE_HEADER unit."""
+        """The payload of the PICTURE_HEADER unit of a stream of version `minor`."""
         parts = [getattr(self, name).to_bytes(width, "little") for name, width, _, _ in _BEFORE_COLOUR]
         parts.append(bytes(getattr(self.colour, name) for name in _COLOUR))
         parts.append(bytes((len(self.profile),)) + self.profile.encode("ascii"))
         parts.append(self.digest)
-        parts += [getattr(self, name).to_bytes(width, "little") for name, width, _, _ in _AFTER_DIGEST]
+        fields = _AFTER_DIGEST + (_SINCE_ALPHA if self.minor >= ALPHA_MINOR else ())
+        parts += [getattr(self, name).to_bytes(width, "little") for name, width, _, _ in fields]
         return b"".join(parts)
 
     @classmethod
-    def parse(cls, payload: bytes, minor: int = VERSION_MINOR) -> PictureHeader:
+    def parse(cls, payload: bytes, minor: int) -> PictureHeader:
         """The header from the payload of a PICTURE_HEADER unit; minor: minor version of the stream.
 
         Raises FormatError when the payload is too short, holds a value out of range, or is longer than the fields of a
-        version that this reader knows (later minor versions may append fields, which are not looked at).
+        version that this reader knows. What another minor version appended is not looked at: that of later ones, and
+        of version 2, which has no fields of its own.
         """
         source = _Source(payload)
         values = {name: source.integer(name, width) for name, width, _, _ in _BEFORE_COLOUR}
         colour = {name: source.integer(name, 1) for name in _COLOUR}
         profile = source.take("profile", source.integer("profile length", 1)).decode("latin-1")
         digest = source.take("digest", DIGEST_BYTES)
-        values |= {name: source.integer(name, width) for name, width, _, _ in _AFTER_DIGEST}
-        if source.left and minor <= VERSION_MINOR:
+        fields = _AFTER_DIGEST + (_SINCE_ALPHA if minor >= ALPHA_MINOR else ())
+        values |= {name: source.integer(name, width) for name, width, _, _ in fields}
+        if source.left and minor in (FIRST_MINOR, VERSION_MINOR):
             msg = f"the picture header has {source.left} bytes behind its last field, must have none"
             raise FormatError(msg)
         try:

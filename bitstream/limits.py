@@ -12,13 +12,15 @@ class Limits:
     """Upper limits, all inclusive, on what a stream may ask of its reader.
 
     max_pixels: width * height of a picture. max_dimension: width or height in pixels. max_unit_bytes: payload of one
-    unit. max_stream_bytes: the whole stream, signature to END.
+    unit. max_stream_bytes: the whole stream, signature to END. max_units: units of a stream; a picture of max_pixels
+    has fewer, however small its tiles.
     """
 
     max_pixels: int = 400_000_000
     max_dimension: int = 65535
     max_unit_bytes: int = 1 << 28
     max_stream_bytes: int = 1 << 30
+    max_units: int = 1 << 18
 
     def check_picture(self, width: int, height: int) -> None:
         """Raise LimitError when a picture of `width` x `height` pixels is larger than the limits allow."""
@@ -43,4 +45,10 @@ class Limits:
         """Raise LimitError when a stream of at least `size` bytes is longer than the limits allow."""
         if size > self.max_stream_bytes:
             msg = f"the stream has at least {size} bytes, the limit max_stream_bytes is {self.max_stream_bytes}"
+            raise LimitError(msg)
+
+    def check_units(self, count: int) -> None:
+        """Raise LimitError when a stream of at least `count` units has more than the limits allow."""
+        if count > self.max_units:
+            msg = f"the stream has at least {count} units, the limit max_units is {self.max_units}"
             raise LimitError(msg)

@@ -24,7 +24,10 @@ from nacre.bitstream.limits import Limits
 
 SIGNATURE = b"\x8bNCR\r\n\x1a\n"
 VERSION_MAJOR = 0
-VERSION_MINOR = 1
+VERSION_MINOR = 3
+"""The latest minor version that this package knows."""
+FIRST_MINOR = 1
+"""The minor version of streams that need nothing of a later one."""
 
 _OPTIONAL_BIT = 0x80
 _CHUNK_BYTES = 1 << 20
@@ -37,6 +40,7 @@ class UnitType(IntEnum):
 
     PICTURE_HEADER = 0x01
     TILE = 0x02
+    ALPHA = 0x03
     END = 0x0F
     ICC_PROFILE = 0x90
     EXIF = 0x91
@@ -45,7 +49,6 @@ class UnitType(IntEnum):
 
 RESERVED: Mapping[int, str] = MappingProxyType(
     {
-        0x03: "alpha",
         0x04: "region-of-interest map",
         0x05: "layer",
         0x06: "lossless residual",
@@ -60,7 +63,7 @@ RESERVED: Mapping[int, str] = MappingProxyType(
 )
 """Type numbers set aside for later versions."""
 
-_KNOWN = frozenset(UnitType)
+KNOWN_TYPES = frozenset(UnitType)
 
 
 class BinaryReader(Protocol):
@@ -92,9 +95,28 @@ def is_optional(unit_type: int) -> bool:
 
 def unit_name(unit_type: int) -> str:
     """Name of a unit type for messages."""
-    if unit_type in _KNOWN:
+    if unit_type in KNOWN_TYPES:
         return UnitType(unit_type).name
     return f"type 0x{unit_type:02X}"
+
+
+def check_known(unit_type: int, place: str) -> None:
+    """Raise FormatError, naming the place, for a critical type that this version does not know."""
+    if is_optional(unit_type) or unit_type in KNOWN_TYPES:
+        return
+    version = f"{VERSION_MAJOR}.{VERSION_MINOR}"
+    if unit_type in RESERVED:
+        msg = f"{place} is reserved for {RESERVED[unit_type]}, not in version {version}"
+    else:
+        msg = f"{place} is of a critical type that version {version} does not know"
+    raise FormatError(msg)
+
+
+def check_end(payload: bytes, place: str) -> None:
+    """Raise FormatError, naming the place, unless the payload of an END unit is empty."""
+    if payload:
+        msg = f"{place} has {len(payload)} bytes of payload, must be empty"
+        raise FormatError(msg)
 
 
 def pack_varint(value: int) -> bytes:
@@ -132,9 +154,9 @@ def parse_varint(data: bytes) -> tuple[int, int]:
     raise FormatError(msg)
 
 
-def write_signature(file: BinaryWriter) -> None:
-    """Write the signature and the version of the format."""
-    _write_all(file, SIGNATURE + bytes((VERSION_MAJOR, VERSION_MINOR)))
+def write_signature(file: BinaryWriter, minor: int = FIRST_MINOR) -> None:
+    """Write the signature and the version of the stream; minor: 1..255, the lowest one that has all it needs."""
+    write_all(file, SIGNATURE + bytes((VERSION_MAJOR, minor)))
 
 
 def write_unit(file: BinaryWriter, unit_type: int, payload: bytes) -> None:
@@ -144,12 +166,13 @@ def write_unit(file: BinaryWriter, unit_type: int, payload: bytes) -> None:
         raise InputError(msg)
     head = bytes((unit_type,)) + pack_varint(len(payload))
     crc = zlib.crc32(payload, zlib.crc32(head))
-    _write_all(file, head)
-    _write_all(file, payload)
-    _write_all(file, crc.to_bytes(4, "little"))
+    write_all(file, head)
+    write_all(file, payload)
+    write_all(file, crc.to_bytes(4, "little"))
 
 
-def _write_all(file: BinaryWriter, data: bytes) -> None:
+def write_all(file: BinaryWriter, data: bytes) -> None:
+    """Write all of `data`, also to files that take less at a time."""
     written = file.write(data)
     while written is not None and written < len(data):
         data = data[written:]
@@ -199,22 +222,22 @@ class UnitReader:
         payload = self._take_exactly(length, place)
         stored = int.from_bytes(self._take_exactly(4, place), "little")
         self._count += 1
+        self._limits.check_units(self._count)
         computed = zlib.crc32(payload, zlib.crc32(head))
         if stored != computed:
             msg = f"{place} is damaged: its checksum is 0x{stored:08X}, its bytes give 0x{computed:08X}"
             raise ChecksumError(msg)
-        if not is_optional(unit_type) and unit_type not in _KNOWN:
-            version = f"{VERSION_MAJOR}.{VERSION_MINOR}"
-            if unit_type in RESERVED:
-                msg = f"{place} is reserved for {RESERVED[unit_type]}, not in version {version}"
-            else:
-                msg = f"{place} is of a critical type that version {version} does not know"
-            raise FormatError(msg)
+        check_known(unit_type, place)
         self._ended = unit_type == UnitType.END
-        if self._ended and length:
-            msg = f"{place} has {length} bytes of payload, must be empty"
-            raise FormatError(msg)
+        if self._ended:
+            check_end(payload, place)
         return Unit(unit_type, payload, offset, self._offset - offset)
+
+    def rest(self) -> bytes:
+        """All bytes behind the units that were read; LimitError where the stream is longer than the limits allow."""
+        data = self._take(self._limits.max_stream_bytes - self._offset + 1)
+        self._limits.check_stream(self._offset)
+        return data
 
     def _read_signature(self) -> tuple[int, int]:
         data = self._take(len(SIGNATURE) + 2)
@@ -231,7 +254,7 @@ class UnitReader:
         if major != VERSION_MAJOR or minor == 0:
             msg = (
                 f"the stream is of version {major}.{minor}, this reader knows"
-                f" {VERSION_MAJOR}.{VERSION_MINOR} to {VERSION_MAJOR}.255"
+                f" {VERSION_MAJOR}.{FIRST_MINOR} to {VERSION_MAJOR}.255"
             )
             raise UnsupportedVersionError(msg)
         return major, minor

@@ -1,8 +1,9 @@
-"""Exact entropy coding: integer tables, the integer scale network, range coders, and the order of coding of a tile.
+"""Exact entropy coding: integer tables, the integer scale network, range coders, order of coding of a tile, alpha.
 
 Everything that a decoder needs to find the symbols is an integer here: a stream gives the same symbols everywhere.
 """
 
+from nacre.entropy.alpha import decode_alpha, encode_alpha
 from nacre.entropy.coder import PYTHON_ENGINE, ConstrictionEngine, Engine, SymbolDecoder, SymbolEncoder, default_engine
 from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
 from nacre.entropy.network import Executor, IntegerLayer, IntegerNetwork, known_answer
@@ -24,8 +25,10 @@ __all__ = [
     "SymbolEncoder",
     "TableSet",
     "TileSymbols",
+    "decode_alpha",
     "decode_tile",
     "default_engine",
+    "encode_alpha",
     "encode_tile",
     "known_answer",
     "mix_tables",

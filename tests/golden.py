@@ -25,9 +25,13 @@ from PIL import Image, ImageCms
 
 import nacre
 from nacre.bitstream import (
+    GREY,
     MAX_QUALITY,
+    NO_ALPHA,
     RGB,
     SIGNATURE,
+    STRAIGHT_ALPHA,
+    AlphaUnit,
     PictureHeader,
     PictureStream,
     TileUnit,
@@ -39,7 +43,15 @@ from nacre.bitstream import (
     y_grid,
     z_grid,
 )
-from nacre.entropy import IntegerNetwork, TableSet, TileSymbols, encode_tile, symbols_check
+from nacre.entropy import (
+    IntegerNetwork,
+    TableSet,
+    TileSymbols,
+    decode_alpha,
+    encode_alpha,
+    encode_tile,
+    symbols_check,
+)
 from nacre.stopwatch import Stopwatch
 from nacre.tile import TileCoder, TileCoding
 from nacre.weights import load
@@ -81,6 +93,20 @@ def make_content(content: str, width: int, height: int, *, grey: bool = False) -
     if grey:
         pixels = pixels[..., 1]
     return pixels
+
+
+def make_alpha(kind: int, width: int, height: int) -> Pixels:
+    """A plane, uint8 (height, width), to which the filter `kind` does most good; the same at every call."""
+    start, step = np.random.default_rng(1).integers(0, 256, (2, height if kind == 1 else width))
+    x, y = np.arange(width), np.arange(height)[:, np.newaxis]
+    if kind == 0:
+        plane = np.where((x // 8 + y // 8) % 2, 255, 0)
+    elif kind == 1:
+        plane = (start[:, np.newaxis] + step[:, np.newaxis] * x) % 256
+    else:
+        plane = (start + step * y) % 256
+    alpha: Pixels = plane.astype(np.uint8)
+    return alpha
 
 
 def _segments(width: int, height: int, random: np.random.Generator) -> NDArray[np.bool_]:
@@ -211,9 +237,7 @@ def make_header(model: Model, width: int, height: int, quality: int) -> PictureH
     )
 
 
-def _with_tiles(model: Model) -> bytes:
-    header = replace(make_header(model, 130, 70, 12800), tile_size=64, tile_margin=16)
-    pixels = make_content("photo", header.width, header.height)
+def _code_tiles(model: Model, header: PictureHeader, pixels: Pixels) -> list[TileUnit]:
     coded = []
     for tile in tiles(header.width, header.height, header.tile_size, header.tile_margin):
         left, top, width, height = tile.area
@@ -221,7 +245,51 @@ def _with_tiles(model: Model) -> bytes:
             pixels[top : top + height, left : left + width], header.quality, Stopwatch()
         )
         coded.append(TileUnit(tile.index, check, payload))
-    return _written(PictureStream(header, coded))
+    return coded
+
+
+def _with_tiles(model: Model) -> bytes:
+    header = replace(make_header(model, 130, 70, 12800), tile_size=64, tile_margin=16)
+    pixels = make_content("photo", header.width, header.height)
+    return _written(PictureStream(header, _code_tiles(model, header, pixels)))
+
+
+def _alpha_stream(model: Model, header: PictureHeader, pixels: Pixels) -> PictureStream:
+    """Tiles and, filters in turn, their alpha."""
+    alpha = []
+    for tile in tiles(header.width, header.height, header.tile_size, header.tile_margin):
+        plane = make_alpha(tile.index % 3, tile.core.width, tile.core.height)
+        alpha.append(AlphaUnit(tile.index, *encode_alpha(plane)))
+    return PictureStream(header, _code_tiles(model, header, pixels), {}, alpha)
+
+
+def _with_alpha(model: Model) -> bytes:
+    """Two tiles, the last narrower than the margin."""
+    header = replace(make_header(model, 69, 40, 15360), tile_size=64, tile_margin=16, alpha=STRAIGHT_ALPHA)
+    return _written(_alpha_stream(model, header, make_content("gradient", header.width, header.height)))
+
+
+def _with_grey_alpha(model: Model) -> bytes:
+    """Grey, two rows of three tiles, metadata."""
+    header = make_header(model, 150, 90, 15360)
+    header = replace(header, chroma=GREY, tile_size=64, tile_margin=16, alpha=STRAIGHT_ALPHA)
+    grey = make_content("photo", header.width, header.height, grey=True)
+    stream = _alpha_stream(model, header, np.repeat(grey[..., np.newaxis], 3, axis=2))
+    return _written(replace(stream, metadata={UnitType.EXIF: _metadata()[UnitType.EXIF]}))
+
+
+def _of_an_unknown_minor_version(model: Model) -> bytes:
+    """A header with the field alpha and more fields behind it, and a new optional unit."""
+    header = replace(make_header(model, 33, 17, 15360), alpha=STRAIGHT_ALPHA)
+    stream = _alpha_stream(model, header, make_content("text", 33, 17))
+    units = [
+        (UnitType.PICTURE_HEADER, header.pack() + b"\1\2\3"),
+        (UnitType.TILE, stream.tiles[0].pack()),
+        (0xA0, b"new"),
+        (UnitType.ALPHA, stream.alpha[0].pack()),
+        (UnitType.END, b""),
+    ]
+    return _units(units, minor=200)
 
 
 def make_symbols(model: Model, header: PictureHeader, random: np.random.Generator, spread: float) -> TileSymbols:
@@ -271,6 +339,9 @@ RECIPES: Mapping[str, Recipe] = {
     "minor-version-2": Recipe(_of_a_later_minor_version),
     "tiles": Recipe(_with_tiles, picture=False),
     "extreme-symbols": Recipe(_with_extreme_symbols, picture=False),
+    "alpha": Recipe(_with_alpha),
+    "alpha-grey-tiles": Recipe(_with_grey_alpha),
+    "minor-version-200": Recipe(_of_an_unknown_minor_version),
 }
 
 
@@ -287,6 +358,19 @@ def symbols_hash(symbols: NDArray[Any]) -> str:
     return sha256(symbols.astype("<i2").tobytes())
 
 
+def product_alpha(stream: PictureStream) -> list[str]:
+    """SHA-256 of the alpha of each tile's core, row by row, as the product reads it."""
+    header = stream.header
+    cores = [tile.core for tile in tiles(header.width, header.height, header.tile_size, header.tile_margin)]
+    coded = zip(stream.alpha, cores, strict=True) if stream.alpha else ()
+    return [sha256(decode_alpha(unit.filter, unit.data, core.height, core.width).tobytes()) for unit, core in coded]
+
+
+def parser_alpha(stream: second_parser.Stream) -> list[str]:
+    """The same as the second parser reads it."""
+    return [sha256(plane.astype(np.uint8).tobytes()) for plane in stream.alpha]
+
+
 def product_header_hash(header: PictureHeader) -> str:
     """SHA-256 of the header's fields, of the kind that `parser_header_hash` gives."""
     fields = asdict(header)
@@ -299,7 +383,10 @@ def parser_header_hash(header: second_parser.Header) -> str:
 
 
 def _fields_hash(fields: dict[str, Any]) -> str:
+    """Fields that came with later versions of the format count only where they say something."""
     plain = fields | {"digest": fields["digest"].hex()}
+    if plain["alpha"] == NO_ALPHA:
+        del plain["alpha"]
     return sha256(json.dumps(plain, sort_keys=True, separators=(",", ":")).encode())
 
 
@@ -310,10 +397,11 @@ def _entry(model: Model, data: bytes) -> dict[str, Any]:
     parsed, found = second_parser.decode(data, TINY)
     theirs = [{"z": symbols_hash(z), "y": symbols_hash(y)} for z, y in found]
     header = product_header_hash(stream.header)
-    if ours != theirs or header != parser_header_hash(parsed.header):
+    alpha = product_alpha(stream)
+    if ours != theirs or header != parser_header_hash(parsed.header) or alpha != parser_alpha(parsed):
         msg = "the product and the second parser read different things"
         raise RuntimeError(msg)
-    return {"sha256": sha256(data), "header": header, "tiles": ours}
+    return {"sha256": sha256(data), "header": header, "tiles": ours} | ({"alpha": alpha} if alpha else {})
 
 
 def add_missing() -> list[str]:

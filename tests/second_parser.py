@@ -25,9 +25,10 @@ import numpy.typing as npt
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 Table: TypeAlias = list[int]  # cumulative frequencies; 2 R + 3 of them [10]
+Tile: TypeAlias = tuple[int, bytes]  # symbols check and code [6]
 
 SIGNATURE = bytes.fromhex("8b4e43520d0a1a0a")
-PICTURE_HEADER, TILE, END = 0x01, 0x02, 0x0F
+PICTURE_HEADER, TILE, ALPHA, END = 0x01, 0x02, 0x03, 0x0F
 METADATA = {0x90: "ICC_PROFILE", 0x91: "EXIF", 0x92: "XMP"}
 PROFILE_LETTERS = frozenset((string.ascii_lowercase + string.digits + "_-").encode())
 MAX_MAGNITUDE = 16383
@@ -63,19 +64,14 @@ class Bytes:
 
     def varint(self) -> int:
         """[1]"""
-        value = 0
-        for number in range(5):
+        value, shift, byte = 0, 0, 0x80
+        while byte >= 0x80:
+            require(shift < 35, "a varint has more than 5 bytes")
             byte = self.unsigned(1)
-            value |= (byte & 0x7F) << (7 * number)
-            if byte < 0x80:
-                require(byte > 0 or number == 0, "a varint is longer than its shortest form")
-                require(value < 2**32, "a varint is too large")
-                return value
-        message = "a varint has more than 5 bytes"
-        raise RefusedError(message)
-
-
-# Container
+            value |= (byte & 0x7F) << shift
+            shift += 7
+        require((byte > 0 or shift == 7) and value < 2**32, "a varint is not in its shortest form, or too large")
+        return value
 
 
 @dataclass(frozen=True)
@@ -97,6 +93,7 @@ class Header:
     skip_threshold: int
     tile_size: int
     tile_margin: int
+    alpha: int
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -104,22 +101,12 @@ class Header:
         size = self.tile_size or 65535
         return -(-self.height // size), -(-self.width // size)
 
-    def area(self, tile: int) -> tuple[int, int, int, int]:
-        """Left, top, right and bottom of the area that the tile codes. [5]"""
-        if self.tile_size == 0:
-            return 0, 0, self.width, self.height
-        top, left = (self.tile_size * place for place in divmod(tile, self.grid[1]))
-        margin, reach = self.tile_margin, self.tile_size + self.tile_margin
-        right, bottom = min(left + reach, self.width), min(top + reach, self.height)
+    def extent(self, tile: int, margin: int) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom of the core of the tile with a margin around it. [5]"""
+        size = self.tile_size or 65535
+        top, left = (size * place for place in divmod(tile, self.grid[1]))
+        right, bottom = min(left + size + margin, self.width), min(top + size + margin, self.height)
         return max(left - margin, 0), max(top - margin, 0), right, bottom
-
-
-@dataclass(frozen=True)
-class Tile:
-    """[6]"""
-
-    check: int
-    code: bytes
 
 
 @dataclass
@@ -127,6 +114,7 @@ class Stream:
     version: tuple[int, int]
     header: Header
     tiles: list[Tile] = field(default_factory=list)
+    alpha: list[Integers] = field(default_factory=list)  # of the tiles' cores
     metadata: dict[str, bytes] = field(default_factory=dict)
     skipped: list[int] = field(default_factory=list)  # types of optional units that are not known
 
@@ -143,13 +131,13 @@ def read_header(payload: bytes, minor: int) -> Header:
     require(PROFILE_LETTERS.issuperset(profile), "bad letter in the profile")
     digest = data.take(8)
     quality, live, threshold = data.unsigned(2), data.unsigned(2), data.unsigned(1)
-    size, margin = data.unsigned(2), data.unsigned(2)
+    size, margin, alpha = data.unsigned(2), data.unsigned(2), data.unsigned(1) if minor >= 3 else 0
     require(quality <= 25600 and 1 <= live <= 1024 and threshold <= 63, "bad quality, live channels or skip threshold")
-    require(size % 64 == 0 and margin % 16 == 0, "bad tile size or margin")
-    require(data.left == 0 or minor > 1, "bytes behind the header")
+    require(size % 64 == 0 and margin % 16 == 0 and alpha <= 1, "bad tile size, margin or alpha")
+    require(data.left == 0 or minor not in (1, 3), "bytes behind the header")
     name, colour = profile.decode("ascii"), (primaries, transfer, matrix, full_range)
-    header = Header(width, height, depth, chroma, *colour, name, digest, quality, live, threshold, size, margin)
-    require(margin == 0 if header.grid == (1, 1) else margin < size, "bad tile margin")
+    header = Header(width, height, depth, chroma, *colour, name, digest, quality, live, threshold, size, margin, alpha)
+    require(margin == 0 if header.grid == (1, 1) else 4 * margin <= size, "bad tile margin")
     return header
 
 
@@ -167,9 +155,26 @@ def read_tile(payload: bytes, index: int) -> Tile:
     """[6]"""
     data = Bytes(payload)
     require(data.varint() == index, "a tile out of order")
-    tile = Tile(data.unsigned(4), data.take(data.left))
-    require(not tile.code.endswith(b"\0"), "the code ends with a zero byte")
-    return tile
+    check, code = data.unsigned(4), data.take(data.left)
+    require(not code.endswith(b"\0"), "the code ends with a zero byte")
+    return check, code
+
+
+def read_alpha(payload: bytes, index: int, header: Header) -> Integers:
+    """The alpha of a tile's core, (height, width). [16]"""
+    data = Bytes(payload)
+    require(data.varint() == index, "alpha out of order")
+    kind = data.unsigned(1)
+    left, top, right, bottom = header.extent(index, 0)
+    shape, inflater = (bottom - top, right - left), zlib.decompressobj()
+    try:
+        samples = inflater.decompress(data.take(data.left), shape[0] * shape[1] + 1)
+    except zlib.error as error:
+        raise RefusedError(error) from error
+    whole = inflater.eof and not inflater.unused_data and len(samples) == shape[0] * shape[1]
+    require(whole and kind <= 2, "bad filter or samples of alpha")
+    plane = np.frombuffer(samples, np.uint8).reshape(shape).astype(np.int64)
+    return plane if kind == 0 else np.cumsum(plane, axis=2 - kind) % 256
 
 
 def parse(stream: bytes) -> Stream:
@@ -180,26 +185,26 @@ def parse(stream: bytes) -> Stream:
     require(major == 0 and minor > 0, "a version that cannot be read")
     kind, payload = read_unit(data)
     require(kind == PICTURE_HEADER, "no picture header")
-    result = Stream((major, minor), read_header(payload, minor))
-    tiles = result.header.grid[0] * result.header.grid[1]
+    result = Stream((major, minor), header := read_header(payload, minor))
+    tiles = header.grid[0] * header.grid[1]
     while True:
         kind, payload = read_unit(data)
         if kind == END:
             require(payload == b"" and data.left == 0, "bytes in or behind END")
-            require(len(result.tiles) == tiles, "too few tiles")
+            require((len(result.tiles), len(result.alpha)) == (tiles, tiles * header.alpha), "too few tiles or alpha")
             return result
         if kind == TILE:
-            require(len(result.tiles) < tiles, "too many tiles")
+            require(len(result.tiles) < tiles and len(result.alpha) == len(result.tiles) * header.alpha, "extra tile")
             result.tiles.append(read_tile(payload, len(result.tiles)))
+        elif kind == ALPHA:
+            require(header.alpha == 1 and len(result.alpha) < len(result.tiles), "too many alpha")
+            result.alpha.append(read_alpha(payload, len(result.alpha), header))
         elif kind in METADATA:
             require(METADATA[kind] not in result.metadata, "a metadata unit twice")
             result.metadata[METADATA[kind]] = payload
         else:
             require(kind >= 0x80, f"unit {kind:02x} is critical and not known")
             result.skipped.append(kind)
-
-
-# Weights
 
 
 @dataclass(frozen=True)
@@ -221,11 +226,9 @@ class Layer:
             shifted = [around[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
             values = np.concatenate(shifted)
         require(values.shape[0] == self.weight.shape[1], "a layer does not fit the one before it")
-        bias = self.bias[row if len(self.bias) > 1 else 0]
-        sums = bias[:, None] + self.weight @ values.reshape(len(values), -1)
-        half = (np.int64(1) << self.shift) >> 1
-        shifted_back = (sums + half[:, None]) >> self.shift[:, None]
-        out: Integers = np.clip(shifted_back, self.low, self.high).reshape(-1, height, width)
+        sums = self.bias[row if len(self.bias) > 1 else 0][:, None] + self.weight @ values.reshape(len(values), -1)
+        sums += ((np.int64(1) << self.shift) >> 1)[:, None]
+        out: Integers = np.clip(sums >> self.shift[:, None], self.low, self.high).reshape(-1, height, width)
         if not self.upsample:
             return out
         blocks = out.reshape(-1, 2, 2, height, width)  # c, dy, dx, y, x
@@ -280,9 +283,6 @@ def read_weights(folder: Path) -> Weights:
         taps, upsample, low, high = (int(value) for value in form)
         layers.append(Layer(taps, upsample, low, high, *(part.astype(np.int64) for part in parts)))
     return Weights(profile, digest, layers, read_tables(arrays, "z"), read_tables(arrays, "y"))
-
-
-# Symbols
 
 
 class RangeDecoder:
@@ -349,12 +349,12 @@ def read_array(decoder: RangeDecoder, tables: list[Table], numbers: Integers) ->
 
 def read_symbols(header: Header, number: int, tile: Tile, weights: Weights) -> tuple[Integers, Integers]:
     """z and y of one tile. [5, 7, 13]"""
-    left, top, right, bottom = header.area(number)
+    (expected, code), (left, top, right, bottom) = tile, header.extent(number, header.tile_margin)
     z_shape = weights.z_channels, -(-(bottom - top) // 64), -(-(right - left) // 64)
     y_shape = weights.y_channels, -(-(bottom - top) // 16), -(-(right - left) // 16)
     rows = len(weights.z_tables) // weights.z_channels
     row = (header.quality * (rows - 1) + 12800) // 25600
-    decoder = RangeDecoder(tile.code)
+    decoder = RangeDecoder(code)
 
     z_numbers = np.repeat(row * z_shape[0] + np.arange(z_shape[0]), z_shape[1] * z_shape[2])
     z = read_array(decoder, weights.z_tables, z_numbers).reshape(z_shape)
@@ -374,7 +374,7 @@ def read_symbols(header: Header, number: int, tile: Tile, weights: Weights) -> t
 
     live = y[: header.live_channels]
     check = zlib.crc32(live.astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes()))
-    require(check == tile.check, "the symbols check does not match")
+    require(check == expected, "the symbols check does not match")
     return z, y
 
 

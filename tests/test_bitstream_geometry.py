@@ -36,7 +36,7 @@ def test_grids_of_known_sizes() -> None:
 
 @given(sizes, sizes, st.integers(0, 8).map(lambda n: 64 * n), st.data())
 def test_tiles_cover_the_picture(width: int, height: int, tile_size: int, data: st.DataObject) -> None:
-    margin = 16 * data.draw(st.integers(0, max(tile_size // 16 - 1, 0)))
+    margin = 16 * data.draw(st.integers(0, tile_size // 64))
     result = list(tiles(width, height, tile_size, margin))
     rows, columns = tile_grid(width, height, tile_size)
     assert [tile.index for tile in result] == list(range(tile_count(width, height, tile_size)))
@@ -50,6 +50,7 @@ def test_tiles_cover_the_picture(width: int, height: int, tile_size: int, data: 
         assert area.x + area.width == min(core.x + core.width + margin, width)
         assert area.y + area.height == min(core.y + core.height + margin, height)
         assert area.x % 16 == area.y % 16 == 0
+    assert 4 * sum(tile.area.width * tile.area.height for tile in result) <= 9 * width * height
 
 
 def test_cores_do_not_overlap() -> None:

@@ -8,9 +8,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_golden import weights
 
 from nacre import bitstream, entropy
-from nacre.bitstream import RESERVED, PictureHeader, UnitType, read_picture, tiles, write_picture
+from nacre.bitstream import (
+    RESERVED,
+    VERSION_MAJOR,
+    VERSION_MINOR,
+    AlphaUnit,
+    PictureHeader,
+    UnitType,
+    read_picture,
+    tiles,
+    write_picture,
+)
 
 SPEC = (Path(bitstream.__file__).parent / "SPEC.md").read_text(encoding="utf-8")
 
@@ -51,6 +62,29 @@ def test_stream() -> None:
     file = io.BytesIO()
     write_picture(file, picture)
     assert file.getvalue() == data
+
+
+def test_alpha() -> None:
+    values = fields("alpha")
+    unit = AlphaUnit.parse(bytes.fromhex(values["payload"]))
+    rows = [[int(value) for value in values[f"row {number}"].split()] for number in range(3)]
+    assert unit.index == 0
+    assert entropy.decode_alpha(unit.filter, unit.data, 3, 4).tolist() == rows
+
+
+def test_weights_of_tiles() -> None:
+    """The numbers of the example, against the rule as tests/test_golden.py writes it out."""
+    (earlier, later), totals = weights(66, 64, 16)
+    for values, words in (
+        (earlier, "weights {} in the earlier"),
+        (later, "tile, {} in the later"),
+        (totals, "totals {}."),
+    ):
+        assert words.format(" ".join(str(value) for value in values[61:])) in SPEC.replace("\n", " ")
+
+
+def test_versions() -> None:
+    assert SPEC.startswith(f"# The nacre bitstream, version {VERSION_MAJOR}.{VERSION_MINOR}\n")
 
 
 def test_unit_types() -> None:

@@ -152,6 +152,17 @@ def test_unknown_versions_are_refused(version: tuple[int, int]) -> None:
         UnitReader(io.BytesIO(SIGNATURE + bytes(version)))
 
 
+def test_the_message_names_the_versions_that_are_known() -> None:
+    with pytest.raises(UnsupportedVersionError, match=r"this reader knows 0\.1 to 0\.255"):
+        UnitReader(io.BytesIO(SIGNATURE + b"\1\0"))
+
+
+def test_signature_of_a_minor_version() -> None:
+    file = io.BytesIO()
+    write_signature(file, 3)
+    assert file.getvalue() == SIGNATURE + b"\0\3"
+
+
 def test_later_minor_version_is_read() -> None:
     data = bytearray(stream((UnitType.END, b"")))
     data[9] = 7
@@ -191,7 +202,7 @@ def test_end_with_payload() -> None:
 
 @pytest.mark.parametrize("unit_type", [0x00, 0x07, 0x10, 0x7F, *(t for t in RESERVED if t < 0x80)])
 def test_unknown_critical_units_are_refused(unit_type: int) -> None:
-    message = f"reserved for {RESERVED[unit_type]}, not in version 0.1" if unit_type in RESERVED else "does not know"
+    message = f"reserved for {RESERVED[unit_type]}, not in version 0.3" if unit_type in RESERVED else "does not know"
     with pytest.raises(FormatError, match=message):
         read(stream((unit_type, b"x"), (UnitType.END, b"")))
 
@@ -244,3 +255,15 @@ def test_names() -> None:
     assert unit_name(0x02) == "TILE"
     assert unit_name(0x7A) == "type 0x7A"
     assert not RESERVED.keys() & set(UnitType)
+
+
+def test_the_rest_of_a_stream() -> None:
+    data = stream((UnitType.PICTURE_HEADER, b"head"), (UnitType.TILE, b"tile")) + b"anything"
+    for file in (io.BytesIO(data), Dribble(data)):
+        reader = UnitReader(file, Limits(max_stream_bytes=len(data)))
+        next(reader)
+        assert reader.rest() == data[20:]
+    reader = UnitReader(io.BytesIO(data), Limits(max_stream_bytes=len(data) - 1))
+    next(reader)
+    with pytest.raises(LimitError, match=f"at least {len(data)} bytes, the limit max_stream_bytes is"):
+        reader.rest()
