@@ -5,7 +5,10 @@
     info = nacre.inspect(data)                    # header and sizes, no weights needed
     codec = nacre.ImageCodec(threads=2)           # models loaded once
 
-Everything is imported on first use, so that `import nacre` costs next to nothing.
+    with PIL.Image.open("photo.ncr") as image: ...  # a format of Pillow, and of what reads pictures through it
+    image.save("photo.ncr", quality=60)
+
+Everything is imported on first use, so that `import nacre` costs little more than Pillow.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ if __name__ != "nacre":
 
 from typing import TYPE_CHECKING, Any
 
+from nacre.plugin import register as _register
 from nacre.version import __version__
 
 if TYPE_CHECKING:
@@ -81,6 +85,9 @@ __all__ = [
     "inspect",
     "verify",
 ]
+
+
+_register()
 
 
 def __getattr__(name: str) -> Any:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from nacre.bitstream.limits import Limits
-from nacre.image import DEFAULT_QUALITY, ImageCodec, Verification
+from nacre.bitstream.units import BinaryWriter
+from nacre.image import Encoded, ImageCodec, Region, Verification
 from nacre.inspection import PictureInfo, inspect_stream
-from nacre.media import Picture, Pixels
+from nacre.media import Picture
 from nacre.sources import Source
 from nacre.weights.store import WEIGHTS_VARIABLE
 
@@ -20,32 +23,69 @@ _Folder = str | os.PathLike[str] | None
 
 def encode(
     image: Picture,
-    quality: float = DEFAULT_QUALITY,
+    quality: float | None = None,
     *,
+    bpp: float | None = None,
+    size: int | None = None,
+    psnr: float | None = None,
+    strip: bool = False,
     profile: str | None = None,
     threads: int | None = None,
     weights: _Folder = None,
     max_pixels: int = _MAX_PIXELS,
 ) -> bytes:
-    """The stream of a picture: PIL.Image, path, bytes, file object, or uint8 array (H, W[, 1..4]).
+    """The stream of a picture: PIL.Image, path, bytes, file object, or array (H, W[, 1..4]).
 
-    quality: 0..100. The other arguments, and what is raised, are those of ImageCodec.
+    quality: 0..100, by default 60, or one of bpp, size in bytes and psnr in dB instead; strip: without metadata; see
+    ImageCodec.encode. The other arguments, and what is raised, are those of ImageCodec.
     """
-    return _codec(profile, threads, weights, max_pixels).encode(image, quality)
+    codec = _codec(profile, threads, weights, max_pixels)
+    return codec.encode(image, quality, bpp=bpp, size=size, psnr=psnr, strip=strip)
+
+
+def encode_to(
+    image: Picture,
+    file: BinaryWriter,
+    quality: float | None = None,
+    *,
+    bpp: float | None = None,
+    size: int | None = None,
+    psnr: float | None = None,
+    strip: bool = False,
+    profile: str | None = None,
+    threads: int | None = None,
+    weights: _Folder = None,
+    max_pixels: int = _MAX_PIXELS,
+) -> Encoded:
+    """Write the stream of a picture to a file object, which need not seek; arguments and errors as `encode`."""
+    codec = _codec(profile, threads, weights, max_pixels)
+    return codec.encode_to(image, file, quality, bpp=bpp, size=size, psnr=psnr, strip=strip)
 
 
 def decode(
-    data: Source, *, threads: int | None = None, weights: _Folder = None, max_pixels: int = _MAX_PIXELS
+    data: Source,
+    *,
+    region: Region | None = None,
+    keep_going: bool = False,
+    threads: int | None = None,
+    weights: _Folder = None,
+    max_pixels: int = _MAX_PIXELS,
 ) -> Image:
-    """The picture of a stream (bytes, path or file object) as a PIL.Image in mode L or RGB; see ImageCodec.decode."""
-    return _codec(None, threads, weights, max_pixels).decode(data)
+    """The picture of a stream (bytes, path or file object) as a PIL.Image; see ImageCodec.decode."""
+    return _codec(None, threads, weights, max_pixels).decode(data, region=region, keep_going=keep_going)
 
 
 def decode_array(
-    data: Source, *, threads: int | None = None, weights: _Folder = None, max_pixels: int = _MAX_PIXELS
-) -> Pixels:
-    """The picture of a stream (bytes, path or file object), uint8 (H, W) or (H, W, 3); see ImageCodec.decode_array."""
-    return _codec(None, threads, weights, max_pixels).decode_array(data)
+    data: Source,
+    *,
+    region: Region | None = None,
+    keep_going: bool = False,
+    threads: int | None = None,
+    weights: _Folder = None,
+    max_pixels: int = _MAX_PIXELS,
+) -> NDArray[np.uint8]:
+    """The picture of a stream (bytes, path or file object), uint8 (H, W[, 2..4]); see ImageCodec.decode_array."""
+    return _codec(None, threads, weights, max_pixels).decode_array(data, region=region, keep_going=keep_going)
 
 
 def verify(

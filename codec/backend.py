@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,10 @@ class Graph:
             options.intra_op_num_threads = self._threads
             options.inter_op_num_threads = 1
             options.log_severity_level = _LOG_ERRORS
+            # Memory: one arena for all graphs, no plan kept of every shape that comes along. Less of both at no cost.
+            options.enable_mem_pattern = False
+            if _shares_arena():
+                options.add_session_config_entry("session.use_env_allocators", "1")
             # Threads of one graph must not spin on while the next graph or the coder wants the cores.
             options.add_session_config_entry("session.force_spinning_stop", "1")
             return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
@@ -91,6 +96,21 @@ def scale_executor(weights: Weights, network: IntegerNetwork, threads: int) -> E
         trouble = str(error)
     warnings.warn(f"{trouble}: the scale network runs in NumPy, exact but slower", RuntimeWarning, stacklevel=2)
     return network
+
+
+@lru_cache(maxsize=1)
+def _shares_arena() -> bool:
+    """Make the arena that all graphs of the process share; False where that fails: each then has its own."""
+    import onnxruntime
+
+    try:
+        memory = onnxruntime.OrtMemoryInfo(
+            "Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, onnxruntime.OrtMemType.DEFAULT
+        )
+        onnxruntime.create_and_register_allocator(memory, None)
+    except Exception:  # another user of the runtime has made one, or it has no such function
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

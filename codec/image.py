@@ -3,39 +3,50 @@
 from __future__ import annotations
 
 import io
-import math
+import operator
 import os
 import threading
+import warnings
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
-from nacre.bitstream.errors import InputError, UnsupportedVersionError
-from nacre.bitstream.header import GREY, RGB, PictureHeader
+from nacre.bitstream.errors import InputError
+from nacre.bitstream.geometry import Rectangle
+from nacre.bitstream.header import PictureHeader
 from nacre.bitstream.limits import Limits
-from nacre.bitstream.picture import PictureStream, TileUnit, write_picture
-from nacre.bitstream.picture import read_picture as read_stream
-from nacre.entropy.latent import TileSymbols
-from nacre.inspection import QUALITY_STEPS, PictureInfo, inspect_stream, read_with_info
-from nacre.media import Picture, Pixels, read_picture, to_image
+from nacre.bitstream.picture import PictureReader
+from nacre.bitstream.units import BinaryWriter
+from nacre.decoder import Decoded, PictureDecoder
+from nacre.encoder import PictureEncoder, Progress
+from nacre.goal import DEFAULT_QUALITY, Encoded, encode_to_goal, parse_goal
+from nacre.imagewrite import ImageSink, image_info
+from nacre.inspection import PictureInfo, inspect_stream, picture_info
+from nacre.media import Picture, open_rows
+from nacre.picture import ArraySink, RowSink, RowSource
 from nacre.sources import Source, open_source
 from nacre.stopwatch import Stopwatch
-from nacre.tile import TileCoder, TileCoding
+from nacre.tile import TileCoder
+from nacre.tiling import check_tiles, choose_tiling
 from nacre.weights import store
 
-DEFAULT_QUALITY = 60.0
-MAX_SIDE = 4096  # pixels; a picture is coded as one tile, whose networks take memory in proportion
+__all__ = ["DEFAULT_QUALITY", "Decoded", "Encoded", "ImageCodec", "Verification", "usable_cpus"]
+
 MAX_THREADS = 256
+TILES_AT_ONCE = 2  # each on its own thread, with its share of the networks' threads; memory grows with them
+
+Region = tuple[int, int, int, int]
+"""Left, top, width and height in pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verification:
     """A stream that was decoded to its symbols without fault.
 
-    symbols: how many there are, of the hyper-latent and of the latent's live channels.
+    symbols: how many there are, of the hyper-latents and of the latents' live channels.
     """
 
     info: PictureInfo
@@ -70,7 +81,7 @@ class ImageCodec:
 
     Weights are found, verified and loaded when they are first needed, then kept. The methods raise WeightsNotFoundError
     where they are not installed, WeightsError where they are damaged, BackendError where ONNX Runtime fails; the
-    constructor raises InputError for an argument out of range.
+    constructor raises InputError for an argument out of range. Every method takes a stopwatch to charge its time to.
     """
 
     def __init__(
@@ -87,96 +98,200 @@ class ImageCodec:
         if max_pixels < 1:
             msg = f"max_pixels is {max_pixels}, must be at least 1"
             raise InputError(msg)
+        self._workers = min(self._threads, TILES_AT_ONCE)
         self._profile, self._folder = profile, weights
-        self._limits = Limits(max_pixels=max_pixels, max_dimension=MAX_SIDE)
+        self._limits = Limits(max_pixels=max_pixels)
         self._lock = threading.Lock()
-        self._coders: dict[tuple[str | None, bytes | None], TileCoder] = {}
+        self._coders: dict[tuple[str | None, bytes | None, int], TileCoder] = {}
 
-    def encode(self, image: Picture, quality: float = DEFAULT_QUALITY, stopwatch: Stopwatch | None = None) -> bytes:
-        """The stream of a picture: PIL.Image, path, bytes, file object, or uint8 array (H, W[, 1..4]).
+    def encode(
+        self,
+        image: Picture,
+        quality: float | None = None,
+        stopwatch: Stopwatch | None = None,
+        *,
+        bpp: float | None = None,
+        size: int | None = None,
+        psnr: float | None = None,
+        strip: bool = False,
+    ) -> bytes:
+        """The stream of a picture: PIL.Image, path, bytes, file object, or array (H, W[, 1..4]).
 
-        quality: 0 (smallest) to 100 (best), in steps of 1/256. Raises InputError where the picture cannot be read or is
-        of a kind that this version does not code, LimitError where it is too large.
+        At most one of these says how well it is coded; all but the first need up to 8 encodes:
+        quality: 0 (smallest) to 100 (best), in steps of 1/256, by default 60;
+        bpp: bits of the stream for each pixel, met within 2 %;
+        size: bytes of the stream, which is not larger and, if it can be, at most 2 % smaller;
+        psnr: dB of the decoded picture, which is not lower and, if it can be, at most 0.05 dB higher.
+        Where none of the encodes is that near, the nearest is kept, with a UserWarning.
+
+        strip: metadata is left out. Raises InputError where the picture cannot be read or is of a kind that cannot be
+        coded, where an argument is out of range, or where the picture cannot be coded to what was asked for; LimitError
+        where it is too large.
         """
-        steps = quality_steps(quality)
+        file = io.BytesIO()
+        self.encode_to(image, file, quality, stopwatch, bpp=bpp, size=size, psnr=psnr, strip=strip)
+        return file.getvalue()
+
+    def encode_to(
+        self,
+        image: Picture,
+        file: BinaryWriter,
+        quality: float | None = None,
+        stopwatch: Stopwatch | None = None,
+        *,
+        bpp: float | None = None,
+        size: int | None = None,
+        psnr: float | None = None,
+        strip: bool = False,
+        progress: Progress | None = None,
+    ) -> Encoded:
+        """Write the stream of a picture to a file object, which need not seek; arguments and errors are those of
+        `encode`, progress that of `encode_rows`."""
+        with open_rows(image, self._limits, strip=strip) as source:
+            return self.encode_rows(source, file, quality, stopwatch, bpp=bpp, size=size, psnr=psnr, progress=progress)
+
+    def encode_rows(
+        self,
+        source: RowSource,
+        file: BinaryWriter,
+        quality: float | None = None,
+        stopwatch: Stopwatch | None = None,
+        *,
+        bpp: float | None = None,
+        size: int | None = None,
+        psnr: float | None = None,
+        progress: Progress | None = None,
+    ) -> Encoded:
+        """Write the stream of a picture that is read row by row, in memory that grows with its width alone.
+
+        For bpp, size and psnr (see `encode`) the source is read several times, and the stream is in memory until it is
+        the right one. progress is called with the number of tiles that are done and of all; it starts again with every
+        encode. An error may come when a part of the stream is written.
+        """
+        form = source.form
+        self._limits.check_picture(form.width, form.height)
+        goal = parse_goal(quality, bpp, size, psnr)
         stopwatch = stopwatch or Stopwatch()
         with stopwatch.part("rest"):
-            pixels = read_picture(image, self._limits)
-            coder = self._coder(self._profile)
-            grey = pixels.ndim == 2
-            colour = np.repeat(pixels[..., np.newaxis], 3, axis=2) if grey else pixels
-            payload, check = coder.encode(colour, steps, stopwatch)
-            header = PictureHeader(
-                width=pixels.shape[1],
-                height=pixels.shape[0],
-                chroma=GREY if grey else RGB,
-                quality=steps,
-                profile=coder.weights.profile,
-                digest=coder.weights.stream_digest,
-                live_channels=coder.live_channels(steps),
-                skip_threshold=coder.weights.skip_threshold,
-            )
-            stream = io.BytesIO()
-            write_picture(stream, PictureStream(header, [TileUnit(0, check, payload)]))
-            return stream.getvalue()
+            tiling = choose_tiling(form.width, form.height)
+            coder = self._coder(self._profile, tiles=tiling.size > 0)
+            encoder = PictureEncoder(coder, tiling, self._workers, stopwatch, progress)
+            return encode_to_goal(encoder, source, goal, file)
 
-    def decode(self, data: Source, stopwatch: Stopwatch | None = None) -> Image:
-        """The picture of a stream (bytes, path or file object) as a PIL.Image in mode L or RGB; see `decode_array`."""
-        return to_image(self.decode_array(data, stopwatch))
+    def decode(
+        self,
+        data: Source,
+        stopwatch: Stopwatch | None = None,
+        *,
+        region: Region | None = None,
+        keep_going: bool = False,
+    ) -> Image:
+        """The picture of a stream (bytes, path or file object) as a PIL.Image in mode L, LA, RGB or RGBA.
 
-    def decode_array(self, data: Source, stopwatch: Stopwatch | None = None) -> Pixels:
-        """The picture of a stream (bytes, path or file object), uint8 (H, W) for grey and (H, W, 3) for RGB.
+        Its info has icc_profile, exif and xmp where the stream has them. Arguments and errors as `decode_array`.
+        """
+        sink = ImageSink()
+        decoded = self.decode_rows(data, sink, stopwatch, region=region, keep_going=keep_going)
+        sink.image.info.update(image_info(decoded.form))
+        _warn_of_losses(decoded)
+        return sink.image
+
+    def decode_array(
+        self,
+        data: Source,
+        stopwatch: Stopwatch | None = None,
+        *,
+        region: Region | None = None,
+        keep_going: bool = False,
+    ) -> NDArray[np.uint8]:
+        """The picture of a stream (bytes, path or file object), uint8 (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
+
+        The last of 2 or 4 channels is alpha. region: left, top, width, height of the pixels that are wanted; only the
+        tiles that these need are decoded. keep_going: damaged and missing tiles are mid-grey, with a UserWarning for
+        each loss, where otherwise an error is raised.
 
         Raises FormatError and its kinds where the stream is damaged, LimitError where the picture is too large,
-        WeightsNotFoundError or WeightsMismatchError where the weights that it names are not installed.
+        InputError for a region that is not in the picture, WeightsNotFoundError or WeightsMismatchError where the
+        weights that it names are not installed.
+        """
+        sink = ArraySink()
+        _warn_of_losses(self.decode_rows(data, sink, stopwatch, region=region, keep_going=keep_going))
+        return sink.array()
+
+    def decode_rows(
+        self,
+        data: Source,
+        sink: RowSink,
+        stopwatch: Stopwatch | None = None,
+        *,
+        region: Region | None = None,
+        keep_going: bool = False,
+        progress: Progress | None = None,
+    ) -> Decoded:
+        """Decode a stream to a sink row by row, in memory that grows with the picture's width alone.
+
+        Arguments and errors as `decode_array`; losses are returned. With keep_going the stream is held in memory.
+        progress is called with the number of tiles that are done and of all that are needed. Errors may come when rows
+        have been written.
         """
         stopwatch = stopwatch or Stopwatch()
         with stopwatch.part("rest"), open_source(data) as reader:
-            stream = read_stream(reader, self._limits)
-            coder, coding, symbols = self._decode_symbols(stream, stopwatch)
-            pixels = coder.reconstruct(symbols, coding, stopwatch)
-            if stream.header.chroma == GREY:
-                # A third of an integer is never half-way: this is the mean, rounded.
-                pixels = ((pixels.sum(axis=2, dtype=np.uint16) + 1) // 3).astype(np.uint8)
-            return np.ascontiguousarray(pixels)
+            units = PictureReader(reader, self._limits, keep_going)
+            wanted = _region(region, units.header)
+            return self._decoder(units, stopwatch, keep_going=keep_going).decode(wanted, sink, progress)
 
     def inspect(self, data: Source) -> PictureInfo:
         """Header and sizes of a stream (bytes, path or file object); raises FormatError and its kinds, LimitError."""
         return inspect_stream(data)
 
     def verify(self, data: Source) -> Verification:
-        """Check every checksum of a stream and decode all its symbols, no pixels; raises as `decode_array`."""
+        """Check all checksums of a stream and decode all symbols and alpha, no pixels; raises as `decode_array`."""
         with open_source(data) as reader:
-            stream, info = read_with_info(reader, self._limits)
-            _, coding, symbols = self._decode_symbols(stream, Stopwatch())
-        return Verification(info, symbols.z.size + symbols.y[: coding.live].size)
+            units = PictureReader(reader, self._limits)
+            symbols = self._decoder(units, Stopwatch()).verify()
+            return Verification(picture_info(units), symbols)
 
-    def _decode_symbols(self, stream: PictureStream, stopwatch: Stopwatch) -> tuple[TileCoder, TileCoding, TileSymbols]:
-        header = stream.header
-        if header.tile_count != 1:
-            msg = f"the picture has {header.tile_count} tiles, this version decodes pictures of one tile"
-            raise UnsupportedVersionError(msg)
-        coder = self._coder(header.profile, header.digest)
-        coding = TileCoding(header.width, header.height, header.quality, header.live_channels, header.skip_threshold)
-        (tile,) = stream.tiles
-        return coder, coding, coder.decode_symbols(tile.payload, tile.check, coding, stopwatch)
+    def _decoder(self, units: PictureReader, stopwatch: Stopwatch, *, keep_going: bool = False) -> PictureDecoder:
+        header = units.header
+        check_tiles(header)
+        coder = self._coder(header.profile, header.digest, tiles=header.tile_count > 1)
+        return PictureDecoder(units, coder, self._workers, stopwatch, keep_going=keep_going)
 
-    def _coder(self, profile: str | None, digest: bytes | None = None) -> TileCoder:
-        """The coder of installed weights, made once; without a digest, of those to encode with."""
-        key = (profile, digest)
+    def _coder(self, profile: str | None, digest: bytes | None = None, *, tiles: bool) -> TileCoder:
+        """The coder of installed weights, made once; without a digest, of those to encode with.
+
+        tiles: whether it is for several tiles at once, which share the threads.
+        """
+        threads = self._threads // self._workers if tiles else self._threads
+        key = (profile, digest, threads)
         with self._lock:
             coder = self._coders.get(key)
             if coder is None:
                 weights = store.load(profile, self._folder, digest)
-                full_key = (weights.profile, weights.stream_digest)
-                coder = self._coders.get(full_key) or TileCoder(weights, self._threads)
+                full_key = (weights.profile, weights.stream_digest, threads)
+                coder = self._coders.get(full_key) or TileCoder(weights, threads)
                 self._coders[key] = self._coders[full_key] = coder
             return coder
 
 
-def quality_steps(quality: float) -> int:
-    """A quality 0..100 in the stream's steps of 1/256; InputError outside."""
-    if isinstance(quality, bool) or not isinstance(quality, Real) or not 0 <= quality <= 100:
-        msg = f"quality is {quality!r}, must be a number in 0..100"
+def _region(region: Region | None, header: PictureHeader) -> Rectangle:
+    """The pixels to decode; InputError where they are not in the picture."""
+    if region is None:
+        return Rectangle(0, 0, header.width, header.height)
+    try:
+        x, y, width, height = map(operator.index, region)
+    except (TypeError, ValueError):
+        msg = f"region is {region!r}, must be four integers: left, top, width, height"
+        raise InputError(msg) from None
+    if not (0 <= x < x + width <= header.width and 0 <= y < y + height <= header.height):
+        msg = (
+            f"region is {x},{y},{width},{height} (left, top, width, height), must have at least one pixel and lie in"
+            f" the picture of {header.width} x {header.height}"
+        )
         raise InputError(msg)
-    return math.floor(float(quality) * QUALITY_STEPS + 0.5)
+    return Rectangle(x, y, width, height)
+
+
+def _warn_of_losses(decoded: Decoded) -> None:
+    for loss in decoded.losses:
+        warnings.warn(loss, UserWarning, stacklevel=3)

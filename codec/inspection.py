@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nacre.bitstream.header import GREY, PictureHeader
+from nacre.bitstream.header import GREY, NO_ALPHA, PictureHeader
 from nacre.bitstream.limits import Limits
-from nacre.bitstream.picture import PictureStream, read_picture
-from nacre.bitstream.units import SIGNATURE, UnitReader, unit_name
-from nacre.sources import Readable, Recorder, Source, open_source
+from nacre.bitstream.picture import Part, PictureReader
+from nacre.bitstream.units import unit_name
+from nacre.sources import Source, open_source
 
 QUALITY_STEPS = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A stretch of the stream: name, offset of its first byte, bytes with framing."""
-
-    name: str
-    offset: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
     """Header, version and sizes of a stream.
 
-    size: bytes of the whole stream; payload_size: of these, the range coder's; parts: signature and units in order.
+    size: bytes of the whole stream; of these, payload_size: the range coder's, alpha_size: those of the zlib streams of
+    the alpha; metadata: bytes of each payload by the name of its unit; parts: signature and units in order.
     """
 
     header: PictureHeader
     version: tuple[int, int]
     size: int
     payload_size: int
+    alpha_size: int
+    metadata: Mapping[str, int]
     parts: tuple[Part, ...]
 
     @property
@@ -57,6 +51,7 @@ class PictureInfo:
             "height": header.height,
             "bit_depth": header.bit_depth,
             "chroma": "grey" if header.chroma == GREY else "rgb",
+            "alpha": "none" if header.alpha == NO_ALPHA else "straight",
             "colour": {
                 "primaries": colour.primaries,
                 "transfer": colour.transfer,
@@ -74,7 +69,9 @@ class PictureInfo:
             "tiles": header.tile_count,
             "bytes": self.size,
             "payload_bytes": self.payload_size,
-            "overhead_bytes": self.size - self.payload_size,
+            "alpha_bytes": self.alpha_size,
+            "metadata": dict(self.metadata),
+            "overhead_bytes": self.size - self.payload_size - self.alpha_size - sum(self.metadata.values()),
             "bits_per_pixel": self.bits_per_pixel,
             "parts": [{"name": part.name, "offset": part.offset, "bytes": part.size} for part in self.parts],
         }
@@ -83,15 +80,21 @@ class PictureInfo:
 def inspect_stream(source: Source, limits: Limits | None = None) -> PictureInfo:
     """Read a whole stream and check its structure and checksums; raises FormatError and its kinds, LimitError."""
     with open_source(source) as reader:
-        return read_with_info(reader, limits)[1]
+        units = PictureReader(reader, limits)
+        for _ in units:
+            pass
+        return picture_info(units)
 
 
-def read_with_info(reader: Readable, limits: Limits | None = None) -> tuple[PictureStream, PictureInfo]:
-    """The stream, read as `read_picture` does, and what it says of itself."""
-    recorder = Recorder(reader)
-    picture = read_picture(recorder, limits)
-    units = UnitReader(io.BytesIO(recorder.data), limits)
-    parts = [Part("signature and version", 0, len(SIGNATURE) + 2)]
-    parts += [Part(unit_name(unit.type), unit.offset, unit.size) for unit in units]
-    payload_size = sum(len(tile.payload) for tile in picture.tiles)
-    return picture, PictureInfo(picture.header, picture.version, len(recorder.data), payload_size, tuple(parts))
+def picture_info(units: PictureReader) -> PictureInfo:
+    """What a stream says of itself, from its reader after the last unit."""
+    first, last = units.parts[0], units.parts[-1]
+    return PictureInfo(
+        header=units.header,
+        version=units.version,
+        size=last.offset + last.size,
+        payload_size=units.payload_size,
+        alpha_size=units.alpha_size,
+        metadata={unit_name(unit_type): len(payload) for unit_type, payload in units.metadata.items()},
+        parts=(Part("signature and version", 0, first.offset), *units.parts),
+    )

@@ -1,127 +1,214 @@
-"""Pictures in and out: which kinds and files are accepted, and how Pillow reads and writes them."""
+"""Pictures in and out: what is accepted as one, opened as rows, and written as files.
+
+This is the door to formats, modes, arrays, colour, metadata and imagewrite.
+"""
 
 from __future__ import annotations
 
 import io
-import os
+import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from nacre.arrays import array_samples
+from nacre.bands import BandRows
+from nacre.bitstream.cicp import Colour
 from nacre.bitstream.errors import InputError, LimitError
 from nacre.bitstream.limits import Limits
-from nacre.bitstream.units import SIGNATURE
-from nacre.sources import Source, naming, open_source, read_all, reason, source_name
+from nacre.bitstream.units import SIGNATURE, UnitType
+from nacre.colour import UNSPECIFIED, file_colour, is_srgb
+from nacre.formats import (
+    FORMATS,
+    STREAM_SUFFIX,
+    VIDEO_SUFFIXES,
+    Format,
+    is_picture_name,
+    is_video_name,
+    output_format,
+)
+from nacre.imagewrite import CICP_KEY, ImageSink, open_sink, to_image, write_image, write_picture
+from nacre.metadata import orientation, read_metadata
+from nacre.modes import StoredSamples, image_samples
+from nacre.picture import ArraySink, PictureForm, Pixels, RowSource
+from nacre.pnm import PNM_SIGNATURES, PnmRows
+from nacre.sources import CheckedReader, Readable, Source, naming, open_source, read_all, reason, source_name
 
-Pixels = NDArray[np.uint8]
-"""A picture: (H, W) grey or (H, W, 3) RGB."""
-Picture = Source | Image.Image | NDArray[np.uint8]
+__all__ = [
+    "FORMATS",
+    "STREAM_SUFFIX",
+    "VIDEO_SUFFIXES",
+    "Format",
+    "ImageSink",
+    "Picture",
+    "Pixels",
+    "is_picture_name",
+    "is_video_name",
+    "open_rows",
+    "open_sink",
+    "output_format",
+    "read_picture",
+    "to_image",
+    "write_image",
+    "write_picture",
+]
 
-STREAM_SUFFIX = ".ncr"
-VIDEO_SUFFIXES = frozenset((".y4m", ".mkv", ".mp4", ".m4v", ".mov", ".webm", ".avi", ".ts", ".mpg", ".mpeg"))
+Picture = Source | Image.Image | NDArray[Any]
 
 # Files that may hold several pictures without being animations: the first one is the picture.
 _PAGED_FORMATS = frozenset(("MPO", "TIFF", "PSD", "DCX", "ICO", "ICNS", "IM", "MIC", "SPIDER"))
-_GREY_MODES = frozenset(("1", "L"))
-_COLOUR_MODES = frozenset(("RGB", "RGBX", "P", "YCbCr", "HSV"))
-_ALPHA_MODES = {"LA": "L", "La": "L", "PA": "RGB", "RGBA": "RGB", "RGBa": "RGB"}
-_ORIENTATION_TAG = 0x0112
+_CONVERTED_MODES = frozenset(("CMYK", "LAB"))
+_BAND_ROWS = 256
 
 
-class Format(NamedTuple):
-    """A file format to write: Pillow's name and the options that keep the decoded picture as it is."""
+@contextmanager
+def open_rows(picture: Picture, limits: Limits, *, strip: bool = False) -> Iterator[RowSource]:
+    """The rows of a picture: a PIL.Image, a path, bytes, a file object, or an array (H, W[, 1..4]); README.md says how
+    each mode is brought to 8 bits.
 
-    name: str
-    options: Mapping[str, object]
+    Binary PNM files are read row by row, others by Pillow, which holds the whole picture; of both nothing else is held
+    but some rows. Alpha that is opaque everywhere is left out (in PNM files it is not looked for). strip: no metadata.
+    What is lost on the way is a UserWarning.
 
-
-_JPEG = Format("JPEG", {"quality": 95, "subsampling": 0})
-_PNM = Format("PPM", {})
-_TIFF = Format("TIFF", {"compression": "tiff_adobe_deflate"})
-FORMATS: Mapping[str, Format] = {
-    "png": Format("PNG", {}),
-    "jpg": _JPEG,
-    "jpeg": _JPEG,
-    "webp": Format("WEBP", {"lossless": True}),
-    "tif": _TIFF,
-    "tiff": _TIFF,
-    "bmp": Format("BMP", {}),
-    "ppm": _PNM,
-    "pgm": _PNM,
-    "pnm": _PNM,
-    "tga": Format("TGA", {}),
-}
-"""Formats that decoded pictures are written in, by the name that suffixes and --format use."""
+    Raises InputError where the picture cannot be read or is of a kind that is not coded, LimitError where it is larger
+    than `limits`, which is known before its samples are read. Exceptions of the package raised inside name the picture.
+    """
+    if isinstance(picture, np.ndarray):
+        samples = array_samples(picture, limits).without_opaque_alpha()
+        yield BandRows(PictureForm(samples.width, samples.height, samples.grey, samples.alpha), samples)
+        return
+    if isinstance(picture, Image.Image):
+        with naming(source_name(getattr(picture, "filename", None) or None)):
+            with _reading(), _pillow_limit(limits):
+                rows = _image_rows(picture, limits, strip)
+            yield rows
+        return
+    with open_source(picture, empty=InputError) as reader:
+        name = source_name(picture)
+        if name is not None and is_video_name(name):
+            msg = "is a video by its name; nacre codes single pictures"
+            raise InputError(msg)
+        head, file = _peek(reader)
+        if head == SIGNATURE:
+            msg = "is a nacre stream already, must be a picture in another format"
+            raise InputError(msg)
+        if head[:2] in PNM_SIGNATURES:
+            pnm = PnmRows(reader if file is not None else _Pushed(head, reader))
+            limits.check_picture(pnm.form.width, pnm.form.height)
+            yield pnm
+            return
+        if file is None or file.tell() != 0:  # Pillow looks for a picture at the beginning of a file
+            pushed = reader if file is not None else _Pushed(head, reader)
+            file = io.BytesIO(read_all(pushed, limits.max_stream_bytes))
+        with _reading(), _pillow_limit(limits):
+            opened = Image.open(file)
+        with opened:
+            with _reading(), _pillow_limit(limits):
+                rows = _image_rows(opened, limits, strip)
+            yield rows
 
 
 def read_picture(picture: Picture, limits: Limits) -> Pixels:
-    """The samples of a picture, uint8 (H, W) or (H, W, 3) in C order; may share memory with an array that is given.
-
-    Accepts a path, bytes, a file object, a PIL.Image, or an array (H, W[, 1..4]) of uint8. An alpha channel must be
-    fully opaque and is dropped. What is lost on the way (16 bits, a colour profile, an orientation) is a UserWarning.
-
-    Raises InputError where the picture cannot be read or is of a kind that this version does not code, LimitError where
-    it is larger than `limits`.
-    """
-    if isinstance(picture, np.ndarray):
-        return _from_array(picture, limits)
-    if isinstance(picture, Image.Image):
-        with naming(source_name(getattr(picture, "filename", None) or None)), _reading():
-            return _from_image(picture, limits)
-    with open_source(picture, empty=InputError) as reader:
-        _refuse_video(source_name(picture))
-        data = read_all(reader, limits.max_stream_bytes)
-        if data.startswith(SIGNATURE):
-            msg = "is a nacre stream already, must be a picture in another format"
+    """The samples of a whole picture without alpha, uint8 (H, W) or (H, W, 3); raises as `open_rows`, and InputError
+    where a pixel is transparent."""
+    with open_rows(picture, limits, strip=True) as rows:
+        form = rows.form
+        if form.alpha:
+            msg = "has transparent pixels, must be opaque here"
             raise InputError(msg)
-        with _reading(), warnings.catch_warnings():
-            # Limits are checked below, before anything of the size of the picture is allocated.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data)) as image:
-                return _from_image(image, limits)
+        sink = ArraySink()
+        sink.start(form)
+        for top in range(0, form.height, _BAND_ROWS):
+            sink.write(rows.read(min(_BAND_ROWS, form.height - top)))
+        return sink.pixels
 
 
-def to_image(pixels: Pixels) -> Image.Image:
-    """A PIL.Image in mode L or RGB of the samples (H, W) or (H, W, 3)."""
-    return Image.fromarray(pixels)
+class _Pushed:
+    """A reader of a pipe, with the bytes in front that were read from it to see what it is."""
+
+    def __init__(self, head: bytes, reader: Readable) -> None:
+        self._head, self._reader = head, reader
+
+    def read(self, size: int, /) -> bytes | None:
+        if not self._head:
+            return self._reader.read(size)
+        data, self._head = self._head[:size], self._head[size:]
+        return data
 
 
-def write_picture(file: BinaryIO, pixels: Pixels, form: Format) -> None:
-    """Write the samples (H, W) or (H, W, 3) as a file of the format; OSError where that fails."""
-    to_image(pixels).save(file, format=form.name, **form.options)
+def _peek(reader: CheckedReader) -> tuple[bytes, BinaryIO | None]:
+    """The first bytes, as many as a signature has, and the file, put back before them; None where it cannot seek."""
+    file = reader.seekable_file
+    start = 0 if file is None else file.tell()
+    head = b""
+    while len(head) < len(SIGNATURE) and (more := reader.read(len(SIGNATURE) - len(head))):
+        head += more
+    if file is not None:
+        reader.seek(start)
+    return head, file
 
 
-def output_format(target: str, chosen: str | None) -> Format:
-    """The format of a target: the chosen one, or that of the suffix; PNG for standard output, `-`.
+def _image_rows(image: Image.Image, limits: Limits, strip: bool) -> BandRows:
+    """The rows of an image, of a file whose samples need not be loaded yet."""
+    _check_size(image, limits)
+    _check_frames(image)
+    stored = StoredSamples(image)
+    file = getattr(image, "fp", None)  # None once the samples are loaded
+    numbers = None if file is None else file_colour(file, image.format, "icc_profile" in image.info)
+    image.load()
+    _check_size(image, limits)  # some files hold a picture of another size than they say
+    samples = image_samples(image, stored).without_opaque_alpha()
+    metadata = read_metadata(image, grey=samples.grey, converted=image.mode in _CONVERTED_MODES)
+    profile = metadata.get(UnitType.ICC_PROFILE)
+    colour = numbers or _given_colour(image)
+    if colour is None:
+        colour = UNSPECIFIED if profile and not is_srgb(profile) else Colour()
+    if strip:
+        _warn_of_stripping(metadata, colour)
+        metadata = {}
+    return BandRows(PictureForm(samples.width, samples.height, samples.grey, samples.alpha, metadata, colour), samples)
 
-    Raises InputError where there is none.
-    """
-    suffix = "" if target == "-" else os.path.splitext(target)[1].lower()
-    if chosen is None and suffix in VIDEO_SUFFIXES:
-        msg = f"{target}: a picture cannot be written as video; use one of {', '.join(FORMATS)}"
+
+def _check_size(image: Image.Image, limits: Limits) -> None:
+    limits.check_picture(image.width, image.height)
+    if image.width == 0 or image.height == 0:
+        msg = f"the picture has {image.width} x {image.height} pixels, must have at least one"
         raise InputError(msg)
-    name = chosen.lower().removeprefix(".") if chosen else suffix.removeprefix(".") or ("png" if target == "-" else "")
-    form = FORMATS.get(name)
-    if form is None:
-        what = f"format is '{chosen}'" if chosen else f"{target}: the name's ending is '{suffix}'"
-        msg = f"{what}, must be one of {', '.join(FORMATS)}" + ("" if chosen else "; or give --format")
+
+
+def _check_frames(image: Image.Image) -> None:
+    frames = getattr(image, "n_frames", 1)
+    if frames == 1:
+        return
+    if image.format not in _PAGED_FORMATS:
+        msg = f"is an animation of {frames} frames; nacre codes single pictures, not video"
         raise InputError(msg)
-    return form
+    if image.format == "TIFF":
+        warnings.warn(f"only the first of {frames} pages is coded", UserWarning, stacklevel=2)
 
 
-def is_picture_name(name: str) -> bool:
-    """Whether a file of this name would be a picture in another format."""
-    return os.path.splitext(name)[1].lower().removeprefix(".") in FORMATS
+def _given_colour(image: Image.Image) -> Colour | None:
+    """CICP numbers that a decoded picture carries in its info."""
+    numbers = image.info.get(CICP_KEY)
+    if not isinstance(numbers, tuple) or len(numbers) != 4:
+        return None
+    return Colour(*numbers)
 
 
-def is_video_name(name: str) -> bool:
-    """Whether a file of this name would be a video."""
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
+def _warn_of_stripping(metadata: dict[int, bytes], colour: Colour) -> None:
+    """Say what changes the look of a picture when its metadata goes."""
+    if UnitType.ICC_PROFILE in metadata and colour == UNSPECIFIED:
+        msg = "the ICC profile that is stripped is not sRGB: colours will look different"
+        warnings.warn(msg, UserWarning, stacklevel=2)
+    turn = orientation(metadata.get(UnitType.EXIF, b""))
+    if turn != 1:
+        msg = f"the EXIF data that is stripped has the orientation {turn}: the picture will look turned"
+        warnings.warn(msg, UserWarning, stacklevel=2)
 
 
 @contextmanager
@@ -129,10 +216,11 @@ def _reading() -> Iterator[None]:
     """Turn whatever Pillow raises over a bad file into InputError, and its size limits into LimitError."""
     try:
         yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        msg = f"is larger than the limit max_pixels allows: {error}"
+        raise LimitError(msg) from error
     except (InputError, LimitError, MemoryError, Warning):
         raise
-    except Image.DecompressionBombError as error:
-        raise LimitError(str(error)) from error
     except UnidentifiedImageError as error:
         msg = "is no picture in a format that Pillow reads"
         raise InputError(msg) from error
@@ -141,102 +229,34 @@ def _reading() -> Iterator[None]:
         raise InputError(msg) from error
 
 
-def _refuse_video(name: str | None) -> None:
-    if name is not None and is_video_name(name):
-        msg = "is a video by its name; this version codes single pictures"
-        raise InputError(msg)
+class _PillowLimit:
+    """Pillow's own limit of pixels, which is one for the whole process, raised to ours while pictures are read.
+
+    Any number of threads may be inside; when the last one has left, the limit is what it was.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside: list[int] = []
+        self._before: int | None = None
+
+    @contextmanager
+    def __call__(self, limits: Limits) -> Iterator[None]:
+        with self._lock:
+            if not self._inside:
+                self._before = Image.MAX_IMAGE_PIXELS
+            self._inside.append(limits.max_pixels)
+            self._set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside.remove(limits.max_pixels)
+                self._set()
+
+    def _set(self) -> None:
+        if self._before is not None:
+            Image.MAX_IMAGE_PIXELS = max(self._before, *self._inside) if self._inside else self._before
 
 
-def _from_array(array: NDArray[np.uint8], limits: Limits) -> Pixels:
-    if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and not 1 <= array.shape[2] <= 4):
-        msg = f"the array is {array.dtype} {array.shape}, must be uint8 (H, W) or (H, W, 1..4)"
-        raise InputError(msg)
-    if array.size == 0:
-        msg = f"the array has the shape {array.shape}, must have at least one sample"
-        raise InputError(msg)
-    limits.check_picture(array.shape[1], array.shape[0])
-    if array.ndim == 3 and array.shape[2] in (2, 4):
-        _refuse_transparency(array[..., -1])
-        array = array[..., :-1]
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    return np.ascontiguousarray(array)
-
-
-def _from_image(image: Image.Image, limits: Limits) -> Pixels:
-    limits.check_picture(image.width, image.height)
-    if image.width == 0 or image.height == 0:
-        msg = f"the picture has {image.width} x {image.height} pixels, must have at least one"
-        raise InputError(msg)
-    _check_frames(image)
-    if _has_wide_samples(image):
-        warnings.warn("16-bit samples are reduced to 8 bits", UserWarning, stacklevel=2)
-    image.load()
-    _warn_of_losses(image)
-    return np.asarray(_to_grey_or_rgb(image))
-
-
-def _check_frames(image: Image.Image) -> None:
-    frames = getattr(image, "n_frames", 1)
-    if frames == 1:
-        return
-    if image.format not in _PAGED_FORMATS:
-        msg = f"is an animation of {frames} frames; this version codes single pictures, not video"
-        raise InputError(msg)
-    if image.format == "TIFF":
-        warnings.warn(f"only the first of {frames} pages is coded", UserWarning, stacklevel=2)
-
-
-def _has_wide_samples(image: Image.Image) -> bool:
-    """Whether the file stores 16 bits a sample, of which Pillow keeps 8 when it loads it as RGB or RGBA."""
-    return isinstance(image, ImageFile.ImageFile) and any(
-        image.mode.startswith("RGB") and ";16" in str(tile.args) for tile in image.tile
-    )
-
-
-def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode L or RGB; InputError for modes that have no 8-bit opaque equivalent."""
-    mode = image.mode
-    if mode.startswith("I;16") or (mode == "I" and image.format in ("PNG", "PPM")):
-        warnings.warn("16-bit samples are reduced to 8 bits", UserWarning, stacklevel=2)
-        samples = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
-    if mode in _ALPHA_MODES:
-        straight = image.convert("RGBA" if mode in ("RGBa", "PA") else "LA" if mode == "La" else mode)
-        _refuse_transparency(straight)
-        return straight.convert(_ALPHA_MODES[mode])
-    if mode in _COLOUR_MODES or mode in _GREY_MODES:
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            _refuse_transparency(image)
-        return image.convert("L" if mode in _GREY_MODES else "RGB")
-    names = {"CMYK": "CMYK ink amounts", "F": "floating-point samples", "I": "32-bit integer samples"}
-    what = names.get(mode, f"samples of mode {mode}")
-    msg = f"has {what}, which this version does not code; convert it to 8-bit RGB or grey"
-    raise InputError(msg)
-
-
-def _refuse_transparency(picture: Image.Image | Pixels) -> None:
-    alpha = picture if isinstance(picture, np.ndarray) else np.asarray(picture.getchannel("A"))
-    lowest = int(alpha.min())
-    if lowest < 255:
-        msg = (
-            f"has transparent pixels (alpha down to {lowest} of 255); alpha comes with a later version:"
-            " put the picture on an opaque background first"
-        )
-        raise InputError(msg)
-
-
-def _warn_of_losses(image: Image.Image) -> None:
-    """Warn of what this version's streams do not carry and what changes how the picture looks."""
-    profile = image.info.get("icc_profile")
-    if profile and b"sRGB" not in profile and "sRGB".encode("utf-16-be") not in profile:
-        warnings.warn("the ICC colour profile is not kept, samples are taken as sRGB", UserWarning, stacklevel=2)
-    try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-    except Exception:  # a damaged EXIF block says nothing of the picture
-        orientation = 1
-    if orientation != 1:
-        warnings.warn(
-            "the EXIF orientation is not kept, pixels are coded as they are stored", UserWarning, stacklevel=2
-        )
+_pillow_limit = _PillowLimit()

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol, cast
 
 from nacre.bitstream.errors import InputError, LimitError, NacreError, TruncatedError
 
@@ -22,7 +22,7 @@ class Readable(Protocol):
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Readable
 
 
-class _Checked:
+class CheckedReader:
     """A file object whose failures are InputErrors, and which must not be empty."""
 
     def __init__(self, file: Readable, empty: type[NacreError]) -> None:
@@ -43,6 +43,23 @@ class _Checked:
             raise self._empty(msg)
         self._started = True
         return bytes(data) if isinstance(data, bytearray | memoryview) else data
+
+    def tell(self) -> int:
+        """Where the file object stands; what it raises where it cannot say."""
+        return int(self._file.tell())  # type: ignore[attr-defined]  # not every source has it
+
+    def seek(self, offset: int, /) -> int:
+        """Move the file object; what it raises where it cannot."""
+        return int(self._file.seek(offset))  # type: ignore[attr-defined]  # not every source has it
+
+    @property
+    def seekable_file(self) -> BinaryIO | None:
+        """The file object itself where it can seek, None where it cannot."""
+        try:
+            self.seek(self.tell())
+        except (AttributeError, TypeError, OSError, ValueError):
+            return None
+        return cast("BinaryIO", self._file)
 
 
 def reason(error: Exception) -> str:
@@ -70,14 +87,14 @@ def source_name(source: object) -> str | None:
 
 
 @contextmanager
-def open_source(source: Source, empty: type[NacreError] = TruncatedError) -> Iterator[Readable]:
+def open_source(source: Source, empty: type[NacreError] = TruncatedError) -> Iterator[CheckedReader]:
     """A reader of the source; file objects are left open. Exceptions of the package raised inside name the source.
 
     Raises InputError where the source cannot be opened or read or is no source, and `empty` where it has no bytes.
     """
     with naming(source_name(source)):
         if isinstance(source, bytes | bytearray | memoryview):
-            yield _Checked(io.BytesIO(source), empty)
+            yield CheckedReader(io.BytesIO(source), empty)
         elif isinstance(source, str | os.PathLike):
             try:
                 file = open(source, "rb")  # noqa: SIM115  (closed below; only opening is translated here)
@@ -85,9 +102,9 @@ def open_source(source: Source, empty: type[NacreError] = TruncatedError) -> Ite
                 msg = f"cannot be read: {reason(error)}"
                 raise InputError(msg) from error
             with file:
-                yield _Checked(file, empty)
+                yield CheckedReader(file, empty)
         elif hasattr(source, "read"):
-            yield _Checked(source, empty)
+            yield CheckedReader(source, empty)
         else:
             msg = f"the source is {type(source).__name__}, must be a path, bytes or a file object opened in binary mode"
             raise InputError(msg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
@@ -29,6 +29,18 @@ class Stopwatch:
             yield
         finally:
             self._switch(outer)
+
+    def charge(self, seconds: float, others: Iterable[Stopwatch]) -> None:
+        """Move seconds from `rest`, where they passed while others worked, to the parts that these worked on."""
+        spent: dict[Part, float] = {"networks": 0.0, "coder": 0.0, "rest": 0.0}
+        for other in others:
+            for part, share in other.seconds.items():
+                spent[part] += share
+        whole = sum(spent.values())
+        if whole > 0.0:
+            for part, share in spent.items():
+                self.seconds[part] += seconds * share / whole
+            self.seconds["rest"] -= seconds
 
     @property
     def total(self) -> float:

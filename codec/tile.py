@@ -25,7 +25,7 @@ from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_
 from nacre.entropy.network import IndexArray, IntegerNetwork
 from nacre.entropy.scales import SCALE_LEVELS
 from nacre.entropy.tables import MAX_SYMBOL, IntArray, TableSet
-from nacre.media import Pixels
+from nacre.picture import Pixels
 from nacre.stopwatch import Stopwatch
 from nacre.weights.store import Weights
 
@@ -80,7 +80,20 @@ class TileCoder:
         return self.weights.live_channels[self.row(quality)]
 
     def encode(self, pixels: Pixels, quality: int, stopwatch: Stopwatch) -> tuple[bytes, int]:
-        """The range coder's bytes and the symbols check of pixels (H, W, 3)."""
+        """The range coder's bytes and the symbols check of pixels (H, W, 3), or (H, W) for grey."""
+        payload, check, _ = self._encode(pixels, quality, stopwatch, ["symbols"])
+        return payload, check
+
+    def encode_and_reconstruct(self, pixels: Pixels, quality: int, stopwatch: Stopwatch) -> tuple[bytes, int, Pixels]:
+        """As `encode`, and the pixels (H, W, 3) that a decoder makes of it."""
+        height, width = pixels.shape[:2]
+        payload, check, (y_hat,) = self._encode(pixels, quality, stopwatch, ["symbols", "y_hat"])
+        return payload, check, self._synthesize(y_hat, quality, height, width, stopwatch)
+
+    def _encode(
+        self, pixels: Pixels, quality: int, stopwatch: Stopwatch, outputs: list[str]
+    ) -> tuple[bytes, int, list[Float32Array]]:
+        """Bytes, check, and the outputs of the context graph behind the first, which is `symbols`."""
         height, width = pixels.shape[:2]
         live, skip, row = self.live_channels(quality), self.weights.skip_threshold, self.row(quality)
         rows, columns = y_grid(width, height)
@@ -91,13 +104,13 @@ class TileCoder:
             index = self._scale(z_symbols, row)
         rounding = self._rounding(index[:, :rows, :columns], live, y.shape)
         with stopwatch.part("networks"):
-            symbols = self._run_context("symbols", y, z, rounding, encoding=True)
+            symbols, *others = self._run_context(outputs, y, z, rounding, encoding=True)
         coded = np.clip(symbols[0, :, :rows, :columns], -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
         with stopwatch.part("coder"):
             data = encode_tile(
                 z_symbols, coded, index[:, :rows, :columns], row, self._z_tables, self._y_tables, live, skip
             )
-            return data, symbols_check(z_symbols, coded[:live])
+            return data, symbols_check(z_symbols, coded[:live]), others
 
     def decode_symbols(self, data: bytes, check: int, coding: TileCoding, stopwatch: Stopwatch) -> TileSymbols:
         """The symbols of a tile, in integers alone.
@@ -137,16 +150,20 @@ class TileCoder:
         nearest = np.full(shape, NEAREST, np.float32)
         z = symbols.z[np.newaxis].astype(np.float32)
         with stopwatch.part("networks"):
-            y_hat = self._run_context("y_hat", target, z, nearest, encoding=False)
-            (image,) = self._synthesis.run(["image"], {"y_hat": y_hat, "position": _position(coding.quality)})
-        pixels: Pixels = image[0, : coding.height, : coding.width]
+            (y_hat,) = self._run_context(["y_hat"], target, z, nearest, encoding=False)
+        return self._synthesize(y_hat, coding.quality, coding.height, coding.width, stopwatch)
+
+    def _synthesize(self, y_hat: Float32Array, quality: int, height: int, width: int, stopwatch: Stopwatch) -> Pixels:
+        with stopwatch.part("networks"):
+            (image,) = self._synthesis.run(["image"], {"y_hat": y_hat, "position": _position(quality)})
+        pixels: Pixels = image[0, :height, :width]
         return pixels
 
     def _run_context(
-        self, output: str, target: Float32Array, z_hat: Float32Array, rounding: Float32Array, *, encoding: bool
-    ) -> Float32Array:
+        self, outputs: list[str], target: Float32Array, z_hat: Float32Array, rounding: Float32Array, *, encoding: bool
+    ) -> list[Float32Array]:
         inputs = {"target": target, "z_hat": z_hat, "rounding": rounding, "encoding": np.array([encoding], np.float32)}
-        return self._context.run([output], inputs)[0]
+        return self._context.run(outputs, inputs)
 
     def _rounding(self, index: IndexArray, live: int, shape: tuple[int, ...]) -> Float32Array:
         """What the context graph adds to magnitudes before it cuts them to integers, the encoder's choice.
@@ -176,19 +193,26 @@ class TileCoder:
             raise WeightsError(msg)
 
 
+def to_grey(pixels: Pixels) -> Pixels:
+    """The mean (H, W) of three channels (H, W, 3), rounded; a third of an integer is never half-way."""
+    red, green, blue = (pixels[..., channel] for channel in range(3))
+    grey: Pixels = ((red.astype(np.uint16) + green + blue + 1) // 3).astype(np.uint8)
+    return grey
+
+
 def _position(quality: int) -> Float32Array:
     """The networks' quality input, (1,) in 0..1."""
     return np.array([quality / MAX_QUALITY], np.float32)
 
 
 def _pad(pixels: Pixels) -> Pixels:
-    """Pixels (H, W, 3) with the last column and row repeated up to multiples of 64."""
+    """Pixels (H, W, 3), or (H, W) in three equal channels, with the last column and row repeated to multiples of 64."""
     height, width = pixels.shape[:2]
     padded_width, padded_height = padded_size(width, height)
-    if (padded_width, padded_height) == (width, height):
+    if (padded_height, padded_width, 3) == pixels.shape:
         return pixels
     padded = np.empty((padded_height, padded_width, 3), np.uint8)
-    padded[:height, :width] = pixels
-    padded[:height, width:] = pixels[:, -1:]
+    padded[:height, :width] = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+    padded[:height, width:] = padded[:height, width - 1 : width]
     padded[height:] = padded[height - 1]
     return padded

@@ -1,0 +1,62 @@
+"""Work on threads with results in order, and few pieces of it at a time."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self, TypeVar
+
+from nacre.stopwatch import Stopwatch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Workers:
+    """Threads that tiles are coded on; to be used in a `with` statement.
+
+    count: how many; 1 works in the calling thread. stopwatch: what its time is charged to; with several threads, the
+    time that the caller waits for them, in proportion to what they did.
+    """
+
+    def __init__(self, count: int, stopwatch: Stopwatch) -> None:
+        self._count, self._stopwatch = count, stopwatch
+        self._pool = ThreadPoolExecutor(count, "nacre") if count > 1 else None
+        self._clocks: list[Stopwatch] = []
+        self._waited = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._stopwatch.charge(self._waited, self._clocks)
+
+    def map(self, function: Callable[[Item, Stopwatch], Result], items: Iterable[Item]) -> Iterator[Result]:
+        """What the function gives for each item, in order; items are taken one more than there are threads ahead."""
+        if self._pool is None:
+            for item in items:
+                yield function(item, self._stopwatch)
+            return
+        pending: deque[Future[Result]] = deque()
+        for item in items:
+            if len(pending) == self._count:
+                yield self._wait(pending.popleft())
+            clock = Stopwatch()
+            self._clocks.append(clock)
+            pending.append(self._pool.submit(function, item, clock))
+        while pending:
+            yield self._wait(pending.popleft())
+
+    def _wait(self, future: Future[Result]) -> Result:
+        start = time.perf_counter()
+        try:
+            return future.result()
+        finally:
+            self._waited += time.perf_counter() - start

@@ -1,0 +1,71 @@
+"""How far a command is: pictures and tiles done, time left."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+_BAR = 20  # characters
+_FIRST_GUESS = 1.0  # seconds before which no time left is given
+
+
+class Progress:
+    """Counts what is done of `files` pictures and says so in a line; threads may share it.
+
+    show: called with every new line, which is empty while there is one picture of one tile. clock: seconds.
+    """
+
+    def __init__(self, files: int, show: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._files, self._show, self._clock = files, show, clock
+        self._start = clock()
+        self._finished = 0
+        self._tiles: dict[int, tuple[int, int]] = {}
+        self._passes: dict[int, int] = {}
+        self._lock = threading.Lock()
+
+    def tiles(self, file: int, done: int, total: int) -> None:
+        """Of picture `file` (any number that tells it from others), `done` of `total` tiles are coded.
+
+        When `done` does not grow, the picture is being coded once more, as in a search for a quality.
+        """
+        with self._lock:
+            if file in self._tiles and done <= self._tiles[file][0]:
+                self._passes[file] = self._passes.get(file, 1) + 1
+            self._tiles[file] = (done, total)
+            line = self._line()
+        self._show(line)
+
+    def finish(self, file: int) -> None:
+        """Picture `file` is done with, well or not."""
+        with self._lock:
+            self._tiles.pop(file, None)
+            self._passes.pop(file, None)
+            self._finished += 1
+            line = self._line()
+        self._show(line)
+
+    def _line(self) -> str:
+        done, total = (sum(numbers) for numbers in zip((0, 0), *self._tiles.values(), strict=True))
+        if self._files == 1 and total <= 1:
+            return ""
+        share = (self._finished + sum(part / whole for part, whole in self._tiles.values())) / self._files
+        filled = int(share * _BAR)
+        words = [f"[{'#' * filled}{'-' * (_BAR - filled)}]", f"{int(share * 100):3d} %"]
+        if self._files > 1:
+            words.append(f"{self._finished} of {self._files} pictures")
+        if total > len(self._tiles):
+            words.append(f"{done} of {total} tiles")
+        if self._files == 1 and self._passes:
+            words.append(f"encode {max(self._passes.values())}")  # of nobody knows how many
+            return "  ".join(words)
+        elapsed = self._clock() - self._start
+        if share > 0 and elapsed >= _FIRST_GUESS:
+            words.append(f"{_clock_time(elapsed * (1 - share) / share)} left")
+        return "  ".join(words)
+
+
+def _clock_time(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
