@@ -1,4 +1,4 @@
-"""`nacre compare` on two pictures."""
+"""`nacre compare` on two pictures and on two clips."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import make_clip, write_clip
 from PIL import Image
 
 pytest.importorskip("scipy")
@@ -44,9 +45,29 @@ def test_a_table_of_what_can_be_taken(pair: tuple[str, str], capsys: pytest.Capt
 
 def test_what_cannot_be_compared(pair: tuple[str, str], tmp_path: Path) -> None:
     Image.new("RGB", (24, 40)).save(tmp_path / "turned.png")
-    with pytest.raises(InputError, match="the pictures are 40x24 and 24x40, must be of one size"):
+    with pytest.raises(InputError, match="A is a picture of 40x24, B is a picture of 24x40, must be alike"):
         main([pair[0], str(tmp_path / "turned.png")])
     with pytest.raises(InputError, match="cannot be read"):
         main([pair[0], str(tmp_path / "none.png")])
     with pytest.raises(SystemExit):
         main([*pair, "--metrics", "beauty"])
+
+
+def test_two_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = make_clip(frames=3).frames
+    worse = frames.copy()
+    worse[1, 0, 0] ^= 8
+    clips = [str(write_clip(tmp_path / name, samples)) for name, samples in (("a.mkv", frames), ("b.mkv", worse))]
+    assert main([*clips, "--metrics", "psnr-yuv,ssim", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    error = 10 * np.log10(255**2 * 96 * 80 / 64)
+    assert values["psnr-yuv"] == pytest.approx((200 + (6 * error + 200) / 8) / 3)
+    assert 0.99 < values["ssim"] < 1.0
+    assert main([*clips, "--metrics", "psnr-yuv", "--frames", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"psnr-yuv": 100.0}
+    short = str(write_clip(tmp_path / "short.mkv", frames[:2]))
+    with pytest.raises(InputError, match="A is a clip of 3 frames of 96x80, bt601, limited range, B is a clip of 2"):
+        main([clips[0], short])
+    Image.new("RGB", (96, 80)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="pictures and clips are measured apart"):
+        main([clips[0], str(tmp_path / "a.png")])

@@ -113,7 +113,7 @@ def test_a_run_is_taken_up_again(folder: Path, tmp_path: Path, monkeypatch: pyte
         asked.extend(tasks)
         return real(tasks, jobs)
 
-    monkeypatch.setattr("nacre.tools.evaluate.measure_all", spy)
+    monkeypatch.setattr("nacre.tools.runs.measure_all", spy)
     again = evaluate(*arguments, qualities={"jpeg": (20.0, 60.0, 90.0)}, journal=journal)
     assert len(asked) == 2
     assert [m.bytes for m in again.measurements][:2] == [m.bytes for m in first.measurements]
@@ -139,7 +139,7 @@ class DyingCodec(peers.PillowCodec):
 
 def dying_attempt(task: Task) -> Measurement | str:
     codec = DyingCodec("jpeg", "JPEG", "", (10.0,), {})
-    measure.warm_codec = lambda *_: codec  # type: ignore[assignment]
+    measure.warm_codec = lambda *_: codec  # type: ignore[assignment, attr-defined]
     return _real_attempt(task)
 
 

@@ -11,7 +11,7 @@ import itertools
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from nacre.bitstream.errors import InputError
-from nacre.image import MAX_SIDE, ImageCodec, usable_cpus
+from nacre.image import ImageCodec, usable_cpus
 from nacre.metrics import psnr
 from nacre.scene import draw_scene
 from nacre.stopwatch import Stopwatch
 from nacre.tools.arguments import positive, tool_parser
+from nacre.tools.clips import is_clip_name
 from nacre.tools.extras import require
 from nacre.tools.machine import cpu_name
 from nacre.tools.pictures import Picture, find_pictures, read_picture
@@ -32,8 +33,9 @@ from nacre.weights import store
 
 FRAMES = 120
 TARGET_BPP = 0.5
+_MAX_SIDE = 4096  # of frames, which are held in memory
+_PROBE = 40  # one frame of so many is coded to find the quality
 _PAN = (2, 3)  # rows and columns that the mosaic moves by from frame to frame
-_CLIP_SUFFIXES = frozenset({".mkv", ".mp4", ".y4m", ".mov", ".webm", ".avi"})
 
 
 def mosaic(pictures: Sequence[Picture], width: int, height: int, frames: int) -> Iterator[Picture]:
@@ -70,7 +72,7 @@ def clip(path: Path, width: int, height: int, frames: int) -> Iterator[Picture]:
 def _content(source: str | None, width: int, height: int, frames: int) -> Iterator[Picture]:
     if source is None:
         return mosaic([draw_scene()], width, height, frames)
-    if Path(source).suffix.lower() in _CLIP_SUFFIXES:
+    if is_clip_name(Path(source)):
         return clip(Path(source), width, height, frames)
     paths, missing = find_pictures([source])
     if not paths:
@@ -78,12 +80,13 @@ def _content(source: str | None, width: int, height: int, frames: int) -> Iterat
     return mosaic([read_picture(path) for path in paths], width, height, frames)
 
 
-def quality_for(codec: ImageCodec, frame: Picture, bpp: float) -> float:
-    """The whole quality whose stream of a frame is nearest to `bpp` bits per pixel from below, 0 where none is."""
+def quality_for(codec: ImageCodec, frames: Sequence[Picture], bpp: float) -> float:
+    """The whole quality whose streams of frames are nearest to `bpp` bits per pixel from below, 0 where none is."""
+    size = bpp * sum(frame.shape[0] * frame.shape[1] for frame in frames) / 8.0
     low, high = 0, 100
     while low < high:
         middle = (low + high + 1) // 2
-        if 8 * len(codec.encode(frame, middle)) > bpp * frame.shape[0] * frame.shape[1]:
+        if sum(len(codec.encode(frame, middle)) for frame in frames) > size:
             high = middle - 1
         else:
             low = middle
@@ -113,26 +116,31 @@ class _Clock:
         return {**speeds.pop("whole"), "stages": speeds}
 
 
-def bench(codec: ImageCodec, frames: Iterable[Picture], bpp: float = TARGET_BPP) -> dict[str, Any]:
-    """Encode frames to files and decode them from there, at the quality that gives the first one `bpp` bits per pixel.
+def bench(
+    codec: ImageCodec,
+    frames: Callable[[], Iterable[Picture]],
+    bpp: float = TARGET_BPP,
+    step: Callable[[str], object] = str,
+) -> dict[str, Any]:
+    """Encode frames to files and decode them from there, at the quality that gives some of them `bpp` bits per pixel.
 
-    Returns {"encode": {"fps", "mpx_per_s", "stages": {...}}, "decode": likewise, "bpp", "psnr", "quality", "frames"}:
-    means over frames; stages are those of nacre.stopwatch and `file`, each with what it would do alone. The codec is
-    warm before the first clock starts. Raises InputError where there is no frame.
+    frames: called twice, to choose the quality by every _PROBE-th of them and to time all. step: told of every frame
+    timed. Returns {"encode": {"fps", "mpx_per_s", "stages": {...}}, "decode": likewise, "bpp", "psnr", "quality",
+    "frames"}: means over frames; stages are those of nacre.stopwatch and `file`, each with what it would do alone. The
+    codec is warm before the first clock starts. Raises InputError where there is no frame.
     """
-    iterator = iter(frames)
-    first = next(iterator, None)
-    if first is None:
+    probes = list(itertools.islice(frames(), 0, None, _PROBE))
+    if not probes:
         msg = "there are no frames"
         raise InputError(msg)
-    quality = quality_for(codec, first, bpp)
-    codec.decode_array(codec.encode(first, quality))
-    pixels = first.shape[0] * first.shape[1]
+    quality = quality_for(codec, probes, bpp)
+    codec.decode_array(codec.encode(probes[0], quality))
+    pixels = probes[0].shape[0] * probes[0].shape[1]
     encoding, decoding = _Clock(pixels), _Clock(pixels)
     rates, distortions = [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "frame.ncr")
-        for frame in itertools.chain([first], iterator):
+        for frame in frames():
             stopwatch = Stopwatch()
             data = codec.encode(frame, quality, stopwatch)
             start = time.perf_counter()
@@ -146,6 +154,7 @@ def bench(codec: ImageCodec, frames: Iterable[Picture], bpp: float = TARGET_BPP)
             decoding.add(stopwatch, read)
             rates.append(8 * len(data) / pixels)
             distortions.append(psnr(frame, decoded))
+            step(f"frame {len(rates)}")
     return {
         "encode": encoding.report(),
         "decode": decoding.report(),
@@ -158,8 +167,8 @@ def bench(codec: ImageCodec, frames: Iterable[Picture], bpp: float = TARGET_BPP)
 
 def _size(text: str) -> tuple[int, int]:
     width, separator, height = text.partition("x")
-    if not separator or not (width + height).isdigit() or not 1 <= int(width) <= MAX_SIDE >= int(height) >= 1:
-        msg = f"size is {text!r}, must be WIDTHxHEIGHT, each 1..{MAX_SIDE}"
+    if not separator or not (width + height).isdigit() or not 1 <= int(width) <= _MAX_SIDE >= int(height) >= 1:
+        msg = f"size is {text!r}, must be WIDTHxHEIGHT, each 1..{_MAX_SIDE}"
         raise argparse.ArgumentTypeError(msg)
     return int(width), int(height)
 
@@ -194,14 +203,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     codec = ImageCodec(options.profile, options.threads, options.weights)
     width, height = options.size
     progress = Progress(FRAMES, verbose=options.verbose, quiet=options.quiet)
-
-    def shown() -> Iterator[Picture]:
-        for number, frame in enumerate(_content(options.content, width, height, FRAMES)):
-            yield frame
-            progress.step(f"frame {number + 1}")
-
     try:
-        result = bench(codec, shown())
+        result = bench(codec, lambda: _content(options.content, width, height, FRAMES), step=progress.step)
     finally:
         progress.close()
     result |= {

@@ -1,4 +1,4 @@
-"""Crops of decoded pictures at equal file size, so that a person can look."""
+"""Crops of decoded pictures, or of the middle frames of clips, at equal file size, so that a person can look."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import numpy as np
 from PIL import Image
 
 from nacre.bitstream.errors import NacreError
-from nacre.metrics import psnr
-from nacre.tools.measure import Measurement, read_cached, single_threaded_children, warm_codec, worker_pool
+from nacre.tools.measure import Measurement, single_threaded_children, worker_pool
 from nacre.tools.pictures import Picture
+from nacre.tools.subjects import ClipCoding, fidelity, load, pixels, samples, shown, warm_codec
 
 TARGET_BPP = 0.4
+CLIP_TARGET_BPP = 0.1
 SHOWN_PICTURES = 3
 _WIDTH, _HEIGHT = 480, 320
 _TRIALS = 8
@@ -26,7 +27,10 @@ _TOLERANCE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """A part of a picture as a codec gives it back. image: lossless WebP. size: bytes of the whole picture's file."""
+    """A part of a picture as a codec gives it back. image: lossless WebP. size: bytes of the whole file or stream.
+
+    target: bits per pixel that were aimed at.
+    """
 
     picture: str
     codec: str
@@ -34,6 +38,7 @@ class Crop:
     size: int
     bpp: float
     psnr: float
+    target: float = TARGET_BPP
 
 
 def busiest(picture: Picture, width: int = _WIDTH, height: int = _HEIGHT) -> tuple[slice, slice]:
@@ -47,33 +52,39 @@ def busiest(picture: Picture, width: int = _WIDTH, height: int = _HEIGHT) -> tup
     return slice(int(top), int(top) + height), slice(int(left), int(left) + width)
 
 
-def encode_to_size(codec: Any, picture: Picture, size: int, known: dict[float, int]) -> bytes:
+def encode_to_size(codec: Any, source: Any, size: int, known: dict[float, int]) -> Any:
     """The file nearest to `size` bytes that a few trials find. known: sizes at some qualities, at least one."""
-    files: dict[float, bytes] = {}
+    files: dict[float, Any] = {}
     for _ in range(_TRIALS):
-        below = max((q for q, bytes_ in known.items() if bytes_ <= size), default=None)
-        above = min((q for q, bytes_ in known.items() if bytes_ > size), default=None)
-        if below is None or above is None or above - below <= codec.step:
+        below = max((q for q, bytes_ in known.items() if bytes_ <= size), key=known.__getitem__, default=None)
+        above = min((q for q, bytes_ in known.items() if bytes_ > size), key=known.__getitem__, default=None)
+        if below is None or above is None or (above - below) / codec.step <= 1.0:
             break
         low, high = math.log(known[below]), math.log(known[above])
         share = min(max((math.log(size) - low) / (high - low), 0.1), 0.9)
         steps = max(1, round(share * (above - below) / codec.step))
         quality = below + min(steps, round((above - below) / codec.step) - 1) * codec.step
-        files[quality] = codec.encode(picture, quality)
+        files[quality] = codec.encode(source, quality)
         known[quality] = len(files[quality])
         if abs(known[quality] / size - 1.0) < _TOLERANCE:
             break
     best = min(known, key=lambda quality: abs(math.log(known[quality] / size)))
-    return files[best] if best in files else codec.encode(picture, best)
+    return files[best] if best in files else codec.encode(source, best)
 
 
-def _crop(path: str, name: str, known: dict[float, int], weights: str | None) -> Crop:
-    picture = read_cached(path)
-    codec = warm_codec(name, 1, weights)
-    pixels = picture.shape[0] * picture.shape[1]
-    data = encode_to_size(codec, picture, round(TARGET_BPP * pixels / 8), known)
+def _crop(path: str, name: str, known: dict[float, int], weights: str | None, clip: ClipCoding | None) -> Crop:
+    source = load(path, clip)
+    codec = warm_codec(name, 1, weights, clip)
+    target = target_bpp(clip)
+    data = encode_to_size(codec, source, round(target * pixels(source) / 8), known)
     decoded = codec.decode(data)
-    return Crop(path, name, _webp(decoded[busiest(picture)]), len(data), 8 * len(data) / pixels, psnr(picture, decoded))
+    image = _webp(shown(source, decoded)[busiest(shown(source))])
+    return Crop(path, name, image, len(data), 8 * len(data) / pixels(source), fidelity(source, decoded), target)
+
+
+def target_bpp(clip: ClipCoding | None) -> float:
+    """Bits per pixel that are shown."""
+    return TARGET_BPP if clip is None else CLIP_TARGET_BPP
 
 
 def _webp(pixels: Picture) -> bytes:
@@ -82,26 +93,28 @@ def _webp(pixels: Picture) -> bytes:
     return file.getvalue()
 
 
-def _original(path: str) -> Crop:
-    picture = read_cached(path)
-    return Crop(path, "original", _webp(picture[busiest(picture)]), picture.size, 24.0, math.inf)
+def _original(path: str, clip: ClipCoding | None) -> Crop:
+    source = load(path, clip)
+    picture, size = shown(source), samples(source).size
+    image, bpp = _webp(picture[busiest(picture)]), 8 * size / pixels(source)
+    return Crop(path, "original", image, size, bpp, math.inf, target_bpp(clip))
 
 
 def make_crops(
-    measurements: Sequence[Measurement], jobs: int, weights: str | None = None
+    measurements: Sequence[Measurement], jobs: int, weights: str | None = None, clip: ClipCoding | None = None
 ) -> tuple[list[Crop], list[str]]:
-    """Original and codecs for the first, a middle and the last picture measured, and what failed."""
+    """Original and codecs for the first, a middle and the last picture or clip measured, and what failed."""
     paths = list(dict.fromkeys(m.picture for m in measurements))
     chosen = list(dict.fromkeys(paths[(len(paths) - 1) * k // (SHOWN_PICTURES - 1)] for k in range(SHOWN_PICTURES)))
     crops, failures = [], []
     with single_threaded_children(), worker_pool(jobs) as pool:
         futures: list[tuple[str, Future[Crop]]] = []
         for path in chosen:
-            futures.append((path, pool.submit(_original, path)))
+            futures.append((path, pool.submit(_original, path, clip)))
             for codec in dict.fromkeys(m.codec for m in measurements):
                 known = {m.quality: m.bytes for m in measurements if (m.picture, m.codec) == (path, codec)}
                 if known:
-                    futures.append((f"{path}: {codec}", pool.submit(_crop, path, codec, known, weights)))
+                    futures.append((f"{path}: {codec}", pool.submit(_crop, path, codec, known, weights, clip)))
         for what, future in futures:
             try:
                 crops.append(future.result())

@@ -1,4 +1,4 @@
-"""Measuring: one picture through one codec at one quality, in worker processes, kept as it goes along."""
+"""Measuring: one picture or clip through one codec at one quality, in worker processes, kept as it goes along."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import numpy as np
-
-from nacre.bitstream.errors import InputError, NacreError
+from nacre.bitstream.errors import NacreError
+from nacre.tools.clip_metrics import frame_kinds
+from nacre.tools.clips import Clip
 from nacre.tools.machine import THREAD_VARIABLES, peak_memory, reset_peak_memory
 from nacre.tools.metrics import METRICS
-from nacre.tools.peers import PictureCodec, open_codec
-from nacre.tools.pictures import Picture, read_picture
+from nacre.tools.subjects import ClipCoding, check_decoded, load, samples, warm_codec
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One measurement to make. `key` names picture, codec, settings and quality; `weights` is nacre's folder."""
+    """One measurement to make. key: names picture, codec, settings and quality. weights: nacre's folder.
+
+    picture: a file; of a clip where `clip` says how those are coded.
+    """
 
     picture: str
     codec: str
@@ -37,15 +38,17 @@ class Task:
     metrics: tuple[str, ...]
     key: str
     weights: str | None = None
+    clip: ClipCoding | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one picture gave through one codec at one quality.
+    """What one picture or clip gave through one codec at one quality.
 
     metrics: None where a value is not finite (PSNR of an identical picture). errors: metrics that could not be taken.
     encode_s, decode_s: seconds of one call, other processes running beside it; for timings see nacre.tools.timing.
     peak_memory: bytes of the whole process, library and loaded models included.
+    frames: of a clip. kinds: what nacre.tools.clip_metrics.frame_kinds says of them.
     """
 
     key: str
@@ -60,11 +63,13 @@ class Measurement:
     encode_s: float
     decode_s: float
     peak_memory: int | None
+    frames: int = 1
+    kinds: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def bpp(self) -> float:
-        """Bits of the whole file per pixel of the picture."""
-        return 8.0 * self.bytes / (self.width * self.height)
+        """Bits of the whole file per pixel, of all frames."""
+        return 8.0 * self.bytes / (self.width * self.height * self.frames)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -72,53 +77,33 @@ class Measurement:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Measurement:
-        """What `to_dict` gave; KeyError or TypeError where fields are missing."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})
-
-
-@lru_cache(maxsize=1)
-def read_cached(path: str) -> Picture:
-    """A picture, read anew only after another one."""
-    return read_picture(Path(path))
-
-
-@lru_cache(maxsize=32)
-def warm_codec(name: str, threads: int, weights: str | None) -> PictureCodec:
-    """A codec that has coded once, so that nothing is left to be loaded."""
-    codec = open_codec(name, threads, weights)
-    codec.decode(codec.encode(np.full((64, 64, 3), 128, np.uint8), codec.qualities[0]))
-    return codec
-
-
-def check_decoded(picture: Picture, decoded: Picture) -> None:
-    """Raise InputError unless what a codec gave back is a picture like the one it was given."""
-    if decoded.shape != picture.shape or decoded.dtype != np.uint8:
-        msg = f"decoded to {decoded.shape} {decoded.dtype}, must be {picture.shape} uint8"
-        raise InputError(msg)
+        """What `to_dict` gave; TypeError where fields are missing."""
+        return cls(**{name: value for name, value in values.items() if name in cls.__dataclass_fields__})
 
 
 def measure(task: Task) -> Measurement:
     """Make one measurement: encode, decode from the bytes alone, check, compare."""
-    picture = read_cached(task.picture)
-    codec = warm_codec(task.codec, 1, task.weights)
+    source = load(task.picture, task.clip)
+    codec = warm_codec(task.codec, 1, task.weights, task.clip)
     reset_peak_memory()
     start = time.perf_counter()
-    data = codec.encode(picture, task.quality)
+    data = codec.encode(source, task.quality)
     middle = time.perf_counter()
     decoded = codec.decode(data)
     end = time.perf_counter()
     memory = peak_memory()
-    check_decoded(picture, decoded)
+    check_decoded(source, decoded)
     values: dict[str, float | None] = {}
     errors: dict[str, str] = {}
     for name in task.metrics:
+        metric = METRICS[name]
         try:
-            value = METRICS[name](picture, decoded)
+            value = metric.of_clip(source, decoded) if isinstance(source, Clip) else metric(source, decoded)
             values[name] = value if math.isfinite(value) else None
         except NacreError as error:
             errors[name] = str(error)
-    height, width = picture.shape[:2]
-    return Measurement(
+    height, width = (source.height, source.width) if isinstance(source, Clip) else source.shape[:2]
+    measurement = Measurement(
         key=task.key,
         picture=task.picture,
         width=width,
@@ -132,6 +117,10 @@ def measure(task: Task) -> Measurement:
         decode_s=end - middle,
         peak_memory=memory,
     )
+    if task.clip is None:
+        return measurement
+    frames = samples(source)
+    return replace(measurement, frames=len(frames), kinds=frame_kinds(frames, decoded, data.packets, task.clip.gop))
 
 
 def _attempt(task: Task) -> Measurement | str:
@@ -220,7 +209,7 @@ class Journal:
         for line in path.read_bytes().splitlines() if path.exists() else ():
             try:
                 measurement = Measurement.from_dict(json.loads(line))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, TypeError, AttributeError):
                 continue  # the line at which the last run was interrupted
             self.kept[measurement.key] = measurement
         self._file: BinaryIO = path.open("ab")

@@ -244,6 +244,6 @@ def open_codec(name: str, threads: int = 1, weights: str | None = None) -> Pictu
     return _OPENERS[name](threads)
 
 
-def fingerprint(codec: PictureCodec) -> str:
+def fingerprint(settings: Settings) -> str:
     """Changes where a codec's settings or versions change."""
-    return hashlib.sha256(json.dumps(dict(codec.settings), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()[:16]

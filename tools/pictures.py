@@ -17,21 +17,30 @@ Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 SUFFIXES = frozenset({".png", ".ppm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg"})
 
 
-def find_pictures(sources: Iterable[str]) -> tuple[list[Path], list[str]]:
-    """Files as they are named and the pictures of folders by suffix, sorted, without repetition; and what has none."""
+def find_files(sources: Iterable[str], suffixes: Iterable[str], what: str) -> tuple[list[Path], list[str]]:
+    """Files as they are named and those of folders by suffix, sorted, without repetition; and what has none of `what`.
+
+    suffixes: in small letters.
+    """
+    known = frozenset(suffixes)
     paths: dict[Path, None] = {}
     empty: list[str] = []
     for source in map(Path, sources):
         if source.is_dir():
-            found = sorted(path for path in source.iterdir() if path.suffix.lower() in SUFFIXES)
+            found = sorted(path for path in source.iterdir() if path.suffix.lower() in known)
             if not found:
-                empty.append(f"{source}: no pictures found ({', '.join(sorted(SUFFIXES))})")
+                empty.append(f"{source}: no {what} found ({', '.join(sorted(known))})")
             paths.update(dict.fromkeys(found))
         elif source.exists():
             paths[source] = None
         else:
             empty.append(f"{source}: does not exist")
     return list(paths), empty
+
+
+def find_pictures(sources: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """The pictures among files and in folders, and what has none."""
+    return find_files(sources, SUFFIXES, "pictures")
 
 
 def read_picture(path: Path) -> Picture:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from nacre.tools.crops import TARGET_BPP, Crop
+from nacre.tools.crops import Crop
 from nacre.tools.machine import describe_machine
 from nacre.tools.metrics import METRICS
-from nacre.tools.results import Evaluation, comparison_table
-from nacre.tools.summary import Summary
+from nacre.tools.results import Evaluation
+from nacre.tools.summary import Shown
 from nacre.version import __version__
 
 _STYLE = """
@@ -24,7 +24,7 @@ h1 { font-size: 1.6em; margin-bottom: .2em; } h2 { font-size: 1.2em; margin-top:
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .92em; }
 th, td { text-align: left; padding: .25em .9em .25em 0; border-bottom: 1px solid #e5e5e5; vertical-align: top; }
 td:first-child { white-space: nowrap; }
-.wide { overflow-x: auto; } img.plot { max-width: 100%; height: auto; }
+.wide { overflow-x: auto; margin: .8em 0; } img.plot { max-width: 100%; height: auto; }
 .warning { color: #8a2500; } .small { color: #555; font-size: .88em; overflow-wrap: anywhere; }
 .compare { margin: 1em 0 2.5em; } .stage { position: relative; display: inline-block; line-height: 0; max-width: 100%; }
 .stage img { max-width: 100%; height: auto; } .stage img + img { position: absolute; left: 0; top: 0; }
@@ -98,9 +98,9 @@ def _crops(crops: Sequence[Crop]) -> str:
         pictures.setdefault(crop.picture, []).append(crop)
     parts = "\n".join(_comparison(path, group) for path, group in pictures.items())
     return (
-        f"<h2>Look for yourself: equal file size</h2><p>The part of each picture with the most detail, 1:1. Every codec"
-        f" at the quality whose file is nearest to {TARGET_BPP:g} bits per pixel; the size it really has is beside its"
-        f" name. Move the slider.</p>{parts}"
+        "<h2>Look for yourself: equal file size</h2><p>The part of each picture, or of the middle frame of each clip,"
+        f" with the most detail, 1:1. Every codec at the quality whose file is nearest to {crops[0].target:g} bits per"
+        f" pixel; the size it really has is beside its name. Move the slider.</p>{parts}"
     )
 
 
@@ -114,7 +114,7 @@ def _settings(evaluation: Evaluation, machine: dict[str, Any]) -> str:
 
 def build_report(
     evaluation: Evaluation,
-    summary: Summary,
+    summary: Shown,
     plots: dict[str, bytes],
     speeds: Sequence[tuple[str, int, float, float]],
     crops: Sequence[Crop],
@@ -124,22 +124,22 @@ def build_report(
     for metric in evaluation.metrics:
         body.append(f"<h2>{html.escape(METRICS[metric].label)}</h2>")
         body.append(_image(metric, plots))
-        table = comparison_table([c for c in summary.comparisons if c.metric == metric])
-        if table:
-            body.append(_table(table))
+        body += map(_table, summary.tables(metric))
     if speeds:
         rows = [["codec", "cores", "encoding, Mpx/s", "decoding, Mpx/s"]]
         rows += [[codec, str(cores), f"{encode:.2f}", f"{decode:.2f}"] for codec, cores, encode, decode in speeds]
         body.append("<h2>Speed</h2>" + _table(rows))
         body += [_image(name, plots) for name in ("encode", "decode")]
     machine = describe_machine()
-    pictures = len({m.picture for m in evaluation.measurements})
-    count = f"{pictures} pictures, {len(evaluation.settings)} codecs, {len(evaluation.measurements)} measurements"
+    subjects = len({m.picture for m in evaluation.measurements})
+    count = (
+        f"{subjects} {summary.subjects}, {len(evaluation.settings)} codecs, {len(evaluation.measurements)} measurements"
+    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>nacre evaluate</title><style>{_STYLE}</style></head><body>
 <h1>Rate and distortion</h1><p>{count}; {html.escape(str(machine["cpu"]))}; nacre {__version__}.
-BD-rate by PCHIP over the logarithm of the rate, on means over pictures; the interval used in brackets.</p>
+{html.escape(summary.method)}; the interval used in brackets.</p>
 {_listing("Not installed here, left out:", evaluation.skipped)}{_listing("Failed or incomplete:", evaluation.failures)}
 {"".join(body)}
 {_crops(crops)}

@@ -6,16 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nacre.atomic import open_target
-from nacre.tools.bd_rate import Difference
 from nacre.tools.machine import describe_machine
 from nacre.tools.measure import Measurement
 from nacre.tools.metrics import METRICS
-from nacre.tools.summary import Comparison, Summary
+from nacre.tools.summary import Shown
+from nacre.tools.tables import print_table
 from nacre.tools.timing import Timing
 from nacre.version import __version__
 
@@ -32,55 +32,30 @@ class Evaluation:
     timings: list[Timing] = field(default_factory=list)
 
 
-def _cell(value: Difference | str, unit: str) -> str:
-    if isinstance(value, str):
-        return "no overlap" if "overlap" in value else "no curve"
-    return f"{value.value:+.2f}{unit} ({value.low:.4g}..{value.high:.4g})"
-
-
-def comparison_table(comparisons: Sequence[Comparison]) -> list[list[str]]:
-    """Heading and rows of the differences in one metric, with the interval of each in brackets."""
-    if not comparisons:
-        return []
-    heading = [f"against {comparisons[0].anchor}", "BD-rate", "BD-quality (bpp)"]
-    if comparisons[0].metric == "psnr":
-        heading += ["BD-rate 28.5..40 dB", "BD-rate below 33 dB"]
-    rows = [heading]
-    for comparison in comparisons:
-        intervals = [_cell(value, " %") for value in comparison.intervals] or [""] * (len(heading) - 3)
-        rows.append([comparison.codec, _cell(comparison.rate, " %"), _cell(comparison.quality, ""), *intervals])
-    return rows
-
-
-def _print_table(rows: list[list[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def print_tables(summary: Summary) -> None:
-    """Mean points and differences of every metric on stdout."""
-    for metric, codecs in summary.means.items():
-        print(f"\n{METRICS[metric].label}, means of {summary.pictures[metric]} pictures")
-        rows = [["codec", "quality", "bpp", metric]]
-        for codec, points in codecs.items():
-            rows += [[codec, f"{p.quality:g}", f"{p.bpp:.4f}", f"{p.value:.4f}"] for p in points]
-        _print_table(rows)
-        table = comparison_table([c for c in summary.comparisons if c.metric == metric])
-        if table:
+def print_tables(summary: Shown) -> None:
+    """Points and differences of every metric on stdout."""
+    for metric in summary.metrics:
+        for panel in summary.panels(metric):
+            print(f"\n{METRICS[metric].label}: {panel.title}")
+            rows = [["codec", "quality", "bpp", metric]]
+            for codec, points in panel.curves.items():
+                rows += [[codec, f"{p.quality:g}", f"{p.bpp:.4f}", f"{p.value:.4f}"] for p in points]
+            print_table(rows)
+        for table in summary.tables(metric):
             print()
-            _print_table(table)
+            print_table(table)
+    print(f"\n{summary.method}; in brackets the interval used")
 
 
 def print_speeds(speeds: Sequence[tuple[str, int, float, float]]) -> None:
     """Throughput of each codec on stdout."""
-    print("\nSpeed, geometric means over pictures, megapixels per second")
+    print("\nSpeed, geometric means, megapixels per second")
     rows = [["codec", "cores", "encoding", "decoding"]]
     rows += [[codec, str(cores), f"{encode:.2f}", f"{decode:.2f}"] for codec, cores, encode, decode in speeds]
-    _print_table(rows)
+    print_table(rows)
 
 
-def to_dict(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
+def to_dict(evaluation: Evaluation, summary: Shown) -> dict[str, Any]:
     """All of an evaluation as plain values, as results.json holds it."""
     return {
         "nacre": __version__,
@@ -89,27 +64,29 @@ def to_dict(evaluation: Evaluation, summary: Summary) -> dict[str, Any]:
         "metrics": {name: METRICS[name].label for name in evaluation.metrics},
         "skipped": evaluation.skipped,
         "failures": evaluation.failures,
-        "means": {
-            metric: {codec: [asdict(point) for point in points] for codec, points in codecs.items()}
-            for metric, codecs in summary.means.items()
-        },
-        "published": summary.published,
-        "differences": [comparison.to_dict() for comparison in summary.comparisons],
+        **summary.to_dict(),
         "timings": [timing.to_dict() for timing in evaluation.timings],
         "measurements": [measurement.to_dict() for measurement in evaluation.measurements],
     }
 
 
 def _csv(evaluation: Evaluation) -> str:
-    columns = ["picture", "width", "height", "codec", "quality", "bytes", "bpp", *evaluation.metrics]
+    columns = ["picture", "width", "height", "frames", "codec", "quality", "bytes", "bpp", *evaluation.metrics]
     columns += ["encode_s", "decode_s", "peak_memory"]
+    kinds = [_kinds(measurement) for measurement in evaluation.measurements]
+    columns += dict.fromkeys(name for values in kinds for name in values)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
-    for measurement in evaluation.measurements:
+    for measurement, more in zip(evaluation.measurements, kinds, strict=True):
         values = {name: "inf" if value is None else value for name, value in measurement.metrics.items()}
-        writer.writerow({**measurement.to_dict(), **values})
+        writer.writerow({**measurement.to_dict(), **values, **more})
     return text.getvalue()
+
+
+def _kinds(measurement: Measurement) -> dict[str, float]:
+    """What a clip's I and P frames took and gave, by column."""
+    return {f"{kind} {name}": value for kind, values in measurement.kinds.items() for name, value in values.items()}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -118,7 +95,7 @@ def write_text(path: Path, text: str) -> None:
         file.write(text.encode())
 
 
-def write_results(folder: Path, evaluation: Evaluation, summary: Summary) -> None:
+def write_results(folder: Path, evaluation: Evaluation, summary: Shown) -> None:
     """results.json and results.csv in a folder; InputError where they cannot be written."""
     write_text(folder / "results.json", json.dumps(to_dict(evaluation, summary), indent=1, allow_nan=False) + "\n")
     write_text(folder / "results.csv", _csv(evaluation))

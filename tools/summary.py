@@ -1,19 +1,24 @@
-"""From measurements to curves and tables: means over pictures, Bjontegaard differences."""
+"""From measurements to curves and tables: means over pictures, Bjontegaard differences.
+
+What is shown of an evaluation, on the terminal, in plots and in the report, is a `Shown`; clips have their own
+(nacre.tools.clip_summary).
+"""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 from nacre.bitstream.errors import InputError
 from nacre.tools.bd_rate import Difference, bd_quality, bd_rate
 from nacre.tools.curves import Curve, Published, decibel
 from nacre.tools.measure import Measurement
 from nacre.tools.metrics import METRICS
+from nacre.tools.tables import Table, cell
 
 # Parts of the PSNR range that are reported besides the whole overlap, dB.
 PSNR_INTERVALS = ((28.5, 40.0), (0.0, 33.0))
@@ -21,11 +26,49 @@ PSNR_INTERVALS = ((28.5, 40.0), (0.0, 33.0))
 
 @dataclass(frozen=True, slots=True)
 class MeanPoint:
-    """Means over pictures of one codec at one quality: bits per pixel of each file, and a metric."""
+    """One codec at one quality, means over pictures or the figures of one clip: bits per pixel, and a metric."""
 
     quality: float
     bpp: float
     value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What is drawn into one pair of axes: measured curves by codec, published ones by label."""
+
+    title: str
+    curves: Mapping[str, Sequence[MeanPoint]]
+    published: Mapping[str, Sequence[tuple[float, float]]]
+
+
+class Shown(Protocol):
+    """What terminal, plots and report show of an evaluation.
+
+    subjects: pictures or clips. method: how differences were taken. rates: what is counted. speeds_against: the anchor
+    of the rate-speed plots and the BD-rates in them by codec, its own included; empty where there is no anchor.
+    """
+
+    @property
+    def subjects(self) -> str: ...
+
+    @property
+    def method(self) -> str: ...
+
+    @property
+    def rates(self) -> str: ...
+
+    @property
+    def metrics(self) -> Sequence[str]: ...
+
+    @property
+    def speeds_against(self) -> tuple[str, Mapping[str, float]]: ...
+
+    def panels(self, metric: str) -> list[Panel]: ...
+
+    def tables(self, metric: str) -> list[Table]: ...
+
+    def to_dict(self) -> dict[str, Any]: ...
 
 
 def complete_pictures(measurements: Sequence[Measurement], metric: str) -> tuple[list[str], list[str]]:
@@ -82,12 +125,14 @@ class Comparison:
         return asdict(self)
 
 
-def _curve(name: str, metric: str, points: Iterable[tuple[float, float]]) -> Curve:
+def metric_curve(name: str, metric: str, points: Iterable[tuple[float, float]]) -> Curve:
+    """A curve of (bits per pixel, metric) points, of which more is better; InputError where that is none."""
     sign = 1.0 if METRICS[metric].higher_is_better else -1.0
     return Curve.of(name, [(rate, sign * value) for rate, value in points if math.isfinite(value)])
 
 
-def _or_reason(function: Any, *arguments: Any) -> Any:
+def or_reason(function: Callable[..., Difference], *arguments: Any) -> Difference | str:
+    """A difference, or what its InputError says."""
     try:
         return function(*arguments)
     except InputError as error:
@@ -107,7 +152,7 @@ def compare_curves(
         if name == anchor or not points:
             continue
         try:
-            curves = _curve(anchor, metric, sets[anchor]), _curve(name, metric, points)
+            curves = metric_curve(anchor, metric, sets[anchor]), metric_curve(name, metric, points)
         except InputError as error:
             result.append(Comparison(metric, name, anchor, str(error), str(error), ()))
             continue
@@ -117,9 +162,9 @@ def compare_curves(
                 metric,
                 name,
                 anchor,
-                _or_reason(bd_rate, *curves),
-                _or_reason(bd_quality, *curves),
-                tuple(_or_reason(bd_rate, *curves, interval) for interval in intervals),
+                or_reason(bd_rate, *curves),
+                or_reason(bd_quality, *curves),
+                tuple(or_reason(bd_rate, *curves, interval) for interval in intervals),
             )
         )
     return result
@@ -137,6 +182,58 @@ class Summary:
     published: dict[str, dict[str, list[tuple[float, float]]]]
     comparisons: list[Comparison]
     left_out: list[str]
+    subjects: str = "pictures"
+    method: str = "BD-rate by PCHIP over the logarithm of the rate, on means over pictures"
+    rates: str = "bits per pixel (whole files)"
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that were measured."""
+        return list(self.means)
+
+    @property
+    def speeds_against(self) -> tuple[str, dict[str, float]]:
+        """The anchor and BD-rates in PSNR, percent."""
+        found = [comparison for comparison in self.comparisons if comparison.metric == "psnr"]
+        if not found:
+            return "", {}
+        rates = {c.codec: c.rate.value for c in found if isinstance(c.rate, Difference)}
+        return found[0].anchor, {found[0].anchor: 0.0, **rates}
+
+    def panels(self, metric: str) -> list[Panel]:
+        """The mean curves of a metric."""
+        title = f"Means of {self.pictures[metric]} pictures"
+        return [Panel(title, self.means[metric], self.published.get(metric, {}))]
+
+    def tables(self, metric: str) -> list[Table]:
+        """The differences in a metric, none without an anchor."""
+        table = comparison_table([c for c in self.comparisons if c.metric == metric])
+        return [table] if table else []
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "means": {
+                metric: {codec: [asdict(point) for point in points] for codec, points in codecs.items()}
+                for metric, codecs in self.means.items()
+            },
+            "published": self.published,
+            "differences": [comparison.to_dict() for comparison in self.comparisons],
+        }
+
+
+def comparison_table(comparisons: Sequence[Comparison]) -> Table:
+    """Heading and rows of the differences in one metric, with the interval of each in brackets."""
+    if not comparisons:
+        return []
+    heading = [f"against {comparisons[0].anchor}", "BD-rate", "BD-quality (bpp)"]
+    if comparisons[0].metric == "psnr":
+        heading += ["BD-rate 28.5..40 dB", "BD-rate below 33 dB"]
+    rows = [heading]
+    for comparison in comparisons:
+        intervals = [cell(value, " %") for value in comparison.intervals] or [""] * (len(heading) - 3)
+        rows.append([comparison.codec, cell(comparison.rate, " %"), cell(comparison.quality, ""), *intervals])
+    return rows
 
 
 def summarize(

@@ -1,9 +1,10 @@
 """Fair timing: a pass of its own, one codec at a time, on otherwise idle processes.
 
-Models are loaded, pictures read and every codec has coded once before a clock starts; the codecs take turns on the same
-picture; each figure is the median of several runs. A picture is coded at the measured quality nearest to 0.75 bits per
-pixel. Two figures for each codec: one call with one thread on one core, and the throughput of two cores, as one call at
-a time where the codec has threads of its own, otherwise as two pictures at once in two processes.
+Models are loaded, pictures and clips read and every codec has coded once before a clock starts; the codecs take turns
+on the same picture; each figure is the median of several runs. A picture is coded at the measured quality nearest to
+0.75 bits per pixel, a clip at the one nearest to 0.1. Two figures for each codec: one call with one thread on one core,
+and the throughput of two cores, as one call at a time where the codec has threads of its own, otherwise as two pictures
+or clips at once in two processes.
 """
 
 from __future__ import annotations
@@ -21,10 +22,12 @@ from typing import Any
 import numpy as np
 
 from nacre.bitstream.errors import InputError
-from nacre.tools.measure import Measurement, check_decoded, read_cached, single_threaded_children, warm_codec
+from nacre.tools.measure import Measurement, single_threaded_children
+from nacre.tools.subjects import ClipCoding, check_decoded, load, pixels, warm_codec
 
 TIMED_PICTURES = 4  # the first ones of an evaluation
 _TARGET_BPP = 0.75
+_CLIP_TARGET_BPP = 0.1
 _BARRIER_SECONDS = 600.0
 
 _barrier: Any = None  # of a process that runs beside another
@@ -56,6 +59,7 @@ class _Turn:
     threads: int
     runs: int
     weights: str | None
+    clip: ClipCoding | None
 
 
 def _start(barrier: Any, cores: tuple[int, ...]) -> None:
@@ -77,18 +81,18 @@ def _clocked(work: Callable[[], Any], runs: int) -> list[tuple[float, float]]:
 
 
 def _take_turn(turn: _Turn) -> tuple[list[tuple[float, float]], list[tuple[float, float]], int]:
-    """Spans of encoding and decoding, and pixels of the picture."""
-    picture = read_cached(turn.picture)
-    codec = warm_codec(turn.codec, turn.threads, turn.weights)
-    data = codec.encode(picture, turn.quality)
+    """Spans of encoding and decoding, and pixels of the picture or clip."""
+    source = load(turn.picture, turn.clip)
+    codec = warm_codec(turn.codec, turn.threads, turn.weights, turn.clip)
+    data = codec.encode(source, turn.quality)
     decoded = codec.decode(data)
-    check_decoded(picture, decoded)
-    encoding = _clocked(lambda: codec.encode(picture, turn.quality), turn.runs)
+    check_decoded(source, decoded)
+    encoding = _clocked(lambda: codec.encode(source, turn.quality), turn.runs)
     decoding = _clocked(lambda: codec.decode(data), turn.runs)
     if not np.array_equal(codec.decode(data), decoded):
         msg = f"{turn.codec}: two decodes of one file differ"
         raise InputError(msg)
-    return encoding, decoding, picture.shape[0] * picture.shape[1]
+    return encoding, decoding, pixels(source)
 
 
 def _seconds(spans: Sequence[Sequence[tuple[float, float]]]) -> float:
@@ -103,25 +107,30 @@ def _pool(processes: int, cores: tuple[int, ...]) -> ProcessPoolExecutor:
 
 def _time_turn(pool: ProcessPoolExecutor, turn: _Turn, calls: int, cores: int) -> Timing:
     results = [future.result() for future in [pool.submit(_take_turn, turn) for _ in range(calls)]]
-    pixels = calls * results[0][2] / 1e6
+    megapixels = calls * results[0][2] / 1e6
     encode_s = _seconds([encoding for encoding, _, _ in results])
     decode_s = _seconds([decoding for _, decoding, _ in results])
-    return Timing(
-        turn.picture, turn.codec, turn.quality, cores, calls, turn.threads, pixels / encode_s, pixels / decode_s
-    )
+    speeds = (megapixels / encode_s, megapixels / decode_s)
+    return Timing(turn.picture, turn.codec, turn.quality, cores, calls, turn.threads, *speeds)
 
 
-def _quality(measurements: Sequence[Measurement], picture: str, codec: str) -> float | None:
+def _quality(measurements: Sequence[Measurement], picture: str, codec: str, bpp: float) -> float | None:
     candidates = [m for m in measurements if (m.picture, m.codec) == (picture, codec)]
     if not candidates:
         return None
-    return min(candidates, key=lambda m: abs(math.log(m.bpp / _TARGET_BPP))).quality
+    return min(candidates, key=lambda m: abs(math.log(m.bpp / bpp))).quality
 
 
 def time_codecs(
-    measurements: Sequence[Measurement], threaded: Sequence[str], runs: int, weights: str | None = None
+    measurements: Sequence[Measurement],
+    threaded: Sequence[str],
+    runs: int,
+    weights: str | None = None,
+    clip: ClipCoding | None = None,
 ) -> list[Timing]:
-    """Time what was measured, on its first pictures. threaded: codecs that use two threads by themselves.
+    """Time what was measured, on its first pictures, or clips where `clip` says how those were coded.
+
+    threaded: codecs that use two threads by themselves.
 
     Raises InputError where two decodes of one file differ, and whatever a codec raises.
     """
@@ -130,6 +139,7 @@ def time_codecs(
     available = (
         sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     )
+    bpp = _TARGET_BPP if clip is None else _CLIP_TARGET_BPP
     timings = []
     with single_threaded_children():
         for cores in (1, 2):
@@ -139,12 +149,12 @@ def time_codecs(
             with _pool(1, pinned) as single, _pool(2, pinned) as double:
                 for picture in pictures:
                     for codec in codecs:
-                        quality = _quality(measurements, picture, codec)
+                        quality = _quality(measurements, picture, codec, bpp)
                         if quality is None:
                             continue
                         threads = cores if codec in threaded else 1
                         calls = cores // threads
-                        turn = _Turn(picture, codec, quality, threads, runs, weights)
+                        turn = _Turn(picture, codec, quality, threads, runs, weights, clip)
                         timings.append(_time_turn(single if calls == 1 else double, turn, calls, cores))
     return timings
 
