@@ -1,0 +1,284 @@
+"""Mutated streams and arbitrary bytes: pictures or the package's exceptions, never anything else.
+
+tools/fuzz.py does by the million what is done here by the hundred; what it found is kept here as a test.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tracemalloc
+import warnings
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from conftest import TINY
+from golden import GOLDEN
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import nacre
+from nacre.backend import Graph, ScaleGraph
+from nacre.bitstream import SIGNATURE, ChecksumError, NacreError, PictureHeader, UnitReader, UnitType, WeightsError
+from nacre.entropy import IntegerNetwork
+from nacre.pnm import PnmRows
+from nacre.tools import fuzz
+from nacre.tools.mutation import BYTES, SYMBOLS, UNITS, Coder, Mutator, Part, join, split
+from nacre.weights import load
+
+SEEDS = [path.read_bytes() for path in sorted(GOLDEN.glob("*.ncr"))]
+
+
+@pytest.fixture(scope="module")
+def target() -> fuzz.Target:
+    return fuzz.Target(TINY)
+
+
+@pytest.fixture(scope="module")
+def mutator() -> Mutator:
+    return Mutator(Coder(TINY), SEEDS)
+
+
+@pytest.fixture(autouse=True)
+def strict_numbers() -> object:
+    """Losses are warned of; a RuntimeWarning would be one of NumPy's, of a number that nobody expected."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        warnings.simplefilter("error", RuntimeWarning)
+        yield
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(SEEDS), st.integers(0, 2**32 - 1))
+def test_mutated_streams(target: fuzz.Target, mutator: Mutator, seed: bytes, number: int) -> None:
+    target.run(mutator.mutate(seed, Random(number), fuzz.MAX_STREAM).data)
+
+
+@settings(max_examples=100)
+@given(st.binary(max_size=300), st.sampled_from([b"", SIGNATURE, SIGNATURE + b"\0\1", SIGNATURE + b"\0\2\1\x25"]))
+def test_arbitrary_bytes(target: fuzz.Target, data: bytes, start: bytes) -> None:
+    target.run(start + data)
+
+
+def complaint(codec: nacre.ImageCodec, data: bytes) -> str:
+    """What the codec says of a stream, nothing where it is good."""
+    try:
+        codec.verify(data)
+    except NacreError as error:
+        return str(error)
+    return ""
+
+
+def test_mutations_are_what_they_say(mutator: Mutator) -> None:
+    """Every kind occurs, repaired streams have right CRCs, and checks that are right are never complained of."""
+    codec = nacre.ImageCodec(weights=TINY, threads=1, max_pixels=fuzz.MAX_PIXELS)
+    random = Random(5)
+    kinds: Counter[str] = Counter()
+    repaired = checked = decoded = 0
+    for number in range(700):
+        mutated = mutator.mutate(random.choice(SEEDS), Random(number), fuzz.MAX_STREAM)
+        kinds[mutated.kind] += 1
+        repaired += mutated.repaired
+        checked += mutated.checked
+        if mutated.repaired and mutated.data.startswith(SIGNATURE) and mutated.data[9]:
+            try:
+                for _ in UnitReader(io.BytesIO(mutated.data)):
+                    pass
+            except ChecksumError:
+                pytest.fail(f"{mutated.kind}: CRCs are not right")
+            except NacreError:
+                pass
+        if mutated.checked:
+            message = complaint(codec, mutated.data)
+            assert "check of the symbols" not in message, mutated.kind
+            decoded += not message
+    assert kinds.keys() == BYTES.keys() | UNITS.keys() | SYMBOLS.keys()
+    assert repaired >= 350
+    assert checked >= 70
+    assert decoded >= 35
+
+
+@pytest.mark.parametrize("seed", SEEDS, ids=[path.stem for path in sorted(GOLDEN.glob("*.ncr"))])
+def test_streams_are_taken_apart_and_put_together(seed: bytes) -> None:
+    assert join(*split(seed)) == seed
+    for length in range(0, len(seed), 37):
+        split(seed[:length])
+
+
+def test_the_fuzzer_runs_and_reports(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    arguments = ["--weights", str(TINY), "--seeds", str(GOLDEN), "--engine", "plain", "--out", str(report)]
+    with warnings.catch_warnings():
+        assert fuzz.main([*arguments, "--streams", "150", "--minutes", "5"]) == 0
+        found = json.loads(report.read_text())
+        assert found["mutated"] == found["streams"] == sum(found["kinds"].values()) == 150
+        assert found["stages"]["pixels of a tile, done"] > 0
+        assert found["findings"] == {}
+        cover = tmp_path / "streams"
+        cover.mkdir()
+        assert fuzz.main([*arguments, "--cover", str(cover)]) == 0
+    modules = json.loads(report.read_text())["modules"]
+    for name in ("nacre.bitstream.units", "nacre.entropy.latent", "nacre.entropy.coder", "nacre.tile"):
+        assert modules[name]["reached"] > 0.3 * modules[name]["lines"]
+
+
+def test_the_fuzzer_finds_what_there_is_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise IndexError
+
+    monkeypatch.setattr("nacre.tile.symbols_check", broken)
+    report = tmp_path / "report.json"
+    arguments = ["--weights", str(TINY), "--seeds", str(GOLDEN), "--engine", "plain", "--out", str(report)]
+    with warnings.catch_warnings(), pytest.raises(IndexError):  # the seeds themselves fail
+        fuzz.main([*arguments, "--streams", "50"])
+    monkeypatch.undo()
+
+    def sometimes(z: np.ndarray, y: np.ndarray) -> int:  # type: ignore[type-arg]
+        if np.abs(y).max(initial=0) > 4000:
+            raise IndexError
+        return check(z, y)
+
+    from nacre.entropy import symbols_check as check
+
+    monkeypatch.setattr("nacre.tile.symbols_check", sometimes)
+    seeds = tmp_path / "seeds"
+    seeds.mkdir()
+    (seeds / "text.ncr").write_bytes((GOLDEN / "text-17x33-q60.ncr").read_bytes())
+    arguments[3] = str(seeds)
+    with warnings.catch_warnings():
+        assert fuzz.main([*arguments, "--streams", "400"]) == 1
+    ((name, finding),) = json.loads(report.read_text())["findings"].items()
+    assert name.startswith("IndexError in test_fuzz_decoder.py")
+    assert (tmp_path / finding["file"]).read_bytes()
+
+
+# Sizes that are only claimed
+
+
+def claiming(width: int, height: int, tile_size: int = 0, code: bytes = b"") -> bytes:
+    """A stream whose header claims a size, with one tile."""
+    weights = load(folder=TINY)
+    header = PictureHeader(
+        width=width, height=height, chroma=1, quality=0, profile=weights.profile, digest=weights.stream_digest,
+        live_channels=weights.latent_channels, skip_threshold=63, tile_size=tile_size,
+    )  # fmt: skip
+    parts = [(UnitType.PICTURE_HEADER, header.pack()), (UnitType.TILE, b"\0" + bytes(4) + code), (UnitType.END, b"")]
+    return join(SIGNATURE + b"\0\1", [Part(*part) for part in parts])
+
+
+@pytest.mark.parametrize("keep_going", [False, True])
+@pytest.mark.parametrize(
+    ("width", "height", "tile_size"), [(65535, 65535, 0), (65535, 65535, 1024), (20000, 30000, 64), (65535, 6000, 0)]
+)
+def test_claimed_sizes_beyond_the_limits_cost_nothing(
+    width: int, height: int, tile_size: int, keep_going: bool
+) -> None:
+    codec = nacre.ImageCodec(weights=TINY, threads=1)
+    data = claiming(width, height, tile_size)
+    tracemalloc.start()
+    try:
+        with pytest.raises(nacre.LimitError):
+            codec.decode_array(data, keep_going=keep_going)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (65535, 1), (1, 65535)])
+def test_claimed_sizes_beyond_the_callers_limit(size: tuple[int, int]) -> None:
+    codec = nacre.ImageCodec(weights=TINY, threads=1, max_pixels=30000)
+    with pytest.raises(nacre.LimitError, match="max_pixels is 30000"):
+        codec.decode_array(claiming(*size))
+
+
+def test_missing_tiles_are_noticed_before_pixels_are_set_aside() -> None:
+    codec = nacre.ImageCodec(weights=TINY, threads=1)
+    data = claiming(16000, 16000, 1024)
+    tracemalloc.start()
+    try:
+        with pytest.raises(NacreError):
+            codec.decode_array(data)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20  # the picture alone would take 732 MiB
+    finally:
+        tracemalloc.stop()
+
+
+# The scale network on whatever a stream may hold
+
+
+@settings(max_examples=60)
+@given(
+    st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 5), st.integers(0, 10), st.sampled_from([1, 9, 127])
+)
+def test_both_executors_give_the_same_integers(seed: int, height: int, width: int, row: int, spread: int) -> None:
+    network, fast = executors()
+    z = np.random.default_rng(seed).integers(-spread, spread + 1, (network.in_channels, height, width), np.int32)
+    np.testing.assert_array_equal(network(z, row), fast(z, row))
+
+
+_executors: list[tuple[IntegerNetwork, ScaleGraph]] = []
+
+
+def executors() -> tuple[IntegerNetwork, ScaleGraph]:
+    """The reference and the fast executor, made once."""
+    if not _executors:
+        weights = load(folder=TINY)
+        arrays = {name[6:]: array for name, array in weights.arrays("entropy.npz").items() if name.startswith("scale.")}
+        network = IntegerNetwork.from_arrays(arrays)
+        _executors.append((network, ScaleGraph(Graph(weights, "scale_decoder.onnx", 1))))
+    return _executors[0]
+
+
+# Other parsers
+
+
+@settings(max_examples=150)
+@given(
+    st.sampled_from([b"P5", b"P6", b"P7\n", b"P6 3 2 255\n", b"P7\nWIDTH 2\nHEIGHT 2\nDEPTH 4\nMAXVAL 255\n", b""]),
+    st.one_of(
+        st.binary(max_size=80),
+        st.text("0123456789 \n#-+.", max_size=60).map(str.encode),
+        st.lists(st.sampled_from([b"TUPLTYPE RGB\n", b"ENDHDR\n", b"WIDTH 9\n", b"DEPTH 1\n", b"#x\n"])).map(b"".join),
+    ),
+)
+def test_arbitrary_netpbm(start: bytes, rest: bytes) -> None:
+    try:
+        rows = PnmRows(io.BytesIO(start + rest))
+        for _ in range(min(rows.form.height, 3)):
+            band = rows.read(1)
+            assert band.pixels.shape[:2] == (1, rows.form.width)
+    except NacreError:
+        return
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-5, 2**40) | st.floats() | st.text(max_size=70),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+MANIFEST = json.loads((TINY / "manifest.json").read_text())
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(sorted(MANIFEST)), values)
+def test_arbitrary_manifests(tmp_path_factory: pytest.TempPathFactory, name: str, value: object) -> None:
+    folder = tmp_path_factory.getbasetemp() / "manifests"
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_text(json.dumps(MANIFEST | {name: value}))
+    try:
+        load(folder=folder)
+    except WeightsError:
+        return
+
+
+@settings(max_examples=60)
+@given(st.binary(max_size=200))
+def test_arbitrary_manifest_bytes(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    folder = tmp_path_factory.getbasetemp() / "bytes"
+    folder.mkdir(exist_ok=True)
+    (folder / "manifest.json").write_bytes(data)
+    with pytest.raises(WeightsError):
+        load(folder=folder)
