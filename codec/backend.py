@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from nacre.bitstream.errors import BackendError
 from nacre.entropy.network import Executor, IndexArray, IntegerNetwork, known_answer
 from nacre.entropy.tables import IntArray
+from nacre.forking import FORK_GATE
 from nacre.weights.store import Weights
 
 _LOG_ERRORS = 3
@@ -31,14 +32,15 @@ class Graph:
         """The named outputs; raises BackendError where the runtime fails, WeightsError where the file is damaged."""
         session = self._session or self._load()
         try:
-            results: list[NDArray[Any]] = session.run(list(outputs), dict(inputs))
+            with FORK_GATE:
+                results: list[NDArray[Any]] = session.run(list(outputs), dict(inputs))
         except Exception as error:  # the runtime's exceptions share no base class
             msg = f"ONNX Runtime failed to run {self._name}: {_first_line(error)}"
             raise BackendError(msg) from error
         return results
 
     def _load(self) -> Any:
-        with self._lock:
+        with FORK_GATE, self._lock:
             if self._session is None:
                 self._session = self._open()
             return self._session

@@ -22,6 +22,7 @@ from nacre.bitstream.picture import PictureReader
 from nacre.bitstream.units import BinaryWriter
 from nacre.decoder import Decoded, PictureDecoder
 from nacre.encoder import PictureEncoder, Progress
+from nacre.forking import FORK_GATE
 from nacre.goal import DEFAULT_QUALITY, Encoded, encode_to_goal, parse_goal
 from nacre.imagewrite import ImageSink, image_info
 from nacre.inspection import PictureInfo, inspect_stream, picture_info
@@ -264,7 +265,7 @@ class ImageCodec:
         """
         threads = self._threads // self._workers if tiles else self._threads
         key = (profile, digest, threads)
-        with self._lock:
+        with FORK_GATE, self._lock:
             coder = self._coders.get(key)
             if coder is None:
                 weights = store.load(profile, self._folder, digest)
