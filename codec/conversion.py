@@ -162,4 +162,5 @@ def _run_many(work: Work, tasks: Sequence[Task], options: Namespace, console: Co
 def _line(outcome: Outcome, stopwatch: Stopwatch, options: Namespace) -> str:
     if not options.verbose:
         return outcome.line
-    return outcome.line + "".join(f", {part} {seconds * 1000:.1f} ms" for part, seconds in stopwatch.seconds.items())
+    parts = [f", {part} {seconds * 1000:.1f} ms" for part, seconds in stopwatch.seconds.items() if seconds]
+    return outcome.line + "".join(parts)

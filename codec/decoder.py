@@ -157,7 +157,10 @@ class PictureDecoder:
     def _pixels(self, piece: _Units, stopwatch: Stopwatch) -> Pixels:
         symbols = self._symbols(piece, stopwatch)
         pixels = self._coder.reconstruct(symbols, self._coding(piece.tile), stopwatch)
-        return to_grey(pixels) if self._header.chroma == GREY else pixels
+        if self._header.chroma != GREY:
+            return pixels
+        with stopwatch.part("colour"):
+            return to_grey(pixels)
 
     def _symbols(self, piece: _Units, stopwatch: Stopwatch) -> TileSymbols:
         if piece.coded is None:

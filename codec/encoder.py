@@ -117,7 +117,8 @@ class PictureEncoder:
     def _code_and_decode(self, header: PictureHeader, piece: _Piece, stopwatch: Stopwatch) -> tuple[_Coded, Pixels]:
         payload, check, pixels = self._coder.encode_and_reconstruct(piece.pixels, header.quality, stopwatch)
         if header.chroma == GREY:
-            pixels = to_grey(pixels)
+            with stopwatch.part("colour"):
+                pixels = to_grey(pixels)
         return self._coded(piece, payload, check, stopwatch), pixels
 
     def _coded(self, piece: _Piece, payload: bytes, check: int, stopwatch: Stopwatch) -> _Coded:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, get_args
 
-Part = Literal["networks", "coder", "rest"]
+Part = Literal["colour", "analysis", "entropy networks", "coder", "synthesis", "rest"]
+"""What time is charged to. colour: samples made ready for the networks, and grey made of colour. entropy networks: scale
+and context network. coder: range coder, symbols checks, alpha. rest: files, units, tiles cut and joined."""
 
 
 class Stopwatch:
-    """Wall-clock seconds per part of one encode or decode: `networks`, `coder` (entropy coding) and `rest`.
+    """Wall-clock seconds per part of one encode or decode.
 
     Time is charged to one part at a time, the innermost that is open; outside of all, while running, to `rest`.
     """
 
     def __init__(self) -> None:
-        self.seconds: dict[Part, float] = {"networks": 0.0, "coder": 0.0, "rest": 0.0}
+        self.seconds: dict[Part, float] = dict.fromkeys(get_args(Part), 0.0)
         self._part: Part | None = None
         self._since = 0.0
 
@@ -32,7 +34,7 @@ class Stopwatch:
 
     def charge(self, seconds: float, others: Iterable[Stopwatch]) -> None:
         """Move seconds from `rest`, where they passed while others worked, to the parts that these worked on."""
-        spent: dict[Part, float] = {"networks": 0.0, "coder": 0.0, "rest": 0.0}
+        spent: dict[Part, float] = dict.fromkeys(get_args(Part), 0.0)
         for other in others:
             for part, share in other.seconds.items():
                 spent[part] += share

@@ -97,13 +97,14 @@ class TileCoder:
         height, width = pixels.shape[:2]
         live, skip, row = self.live_channels(quality), self.weights.skip_threshold, self.row(quality)
         rows, columns = y_grid(width, height)
-        padded = _pad(pixels)
-        with stopwatch.part("networks"):
+        with stopwatch.part("colour"):
+            padded = _pad(pixels)
+        with stopwatch.part("analysis"):
             y, z = self._analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": _position(quality)})
+        with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
             index = self._scale(z_symbols, row)
-        rounding = self._rounding(index[:, :rows, :columns], live, y.shape)
-        with stopwatch.part("networks"):
+            rounding = self._rounding(index[:, :rows, :columns], live, y.shape)
             symbols, *others = self._run_context(outputs, y, z, rounding, encoding=True)
         coded = np.clip(symbols[0, :, :rows, :columns], -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
         with stopwatch.part("coder"):
@@ -120,7 +121,7 @@ class TileCoder:
         """
 
         def scale(z: IntArray, row: int) -> IndexArray:
-            with stopwatch.part("networks"):
+            with stopwatch.part("entropy networks"):
                 return self._scale(z, row)
 
         with stopwatch.part("coder"):
@@ -149,12 +150,12 @@ class TileCoder:
         target[0, :, :rows, :columns] = symbols.y
         nearest = np.full(shape, NEAREST, np.float32)
         z = symbols.z[np.newaxis].astype(np.float32)
-        with stopwatch.part("networks"):
+        with stopwatch.part("entropy networks"):
             (y_hat,) = self._run_context(["y_hat"], target, z, nearest, encoding=False)
         return self._synthesize(y_hat, coding.quality, coding.height, coding.width, stopwatch)
 
     def _synthesize(self, y_hat: Float32Array, quality: int, height: int, width: int, stopwatch: Stopwatch) -> Pixels:
-        with stopwatch.part("networks"):
+        with stopwatch.part("synthesis"):
             (image,) = self._synthesis.run(["image"], {"y_hat": y_hat, "position": _position(quality)})
         pixels: Pixels = image[0, :height, :width]
         return pixels

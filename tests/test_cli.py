@@ -83,7 +83,7 @@ def test_quiet_and_verbose_stand_anywhere(photo: Path, tmp_path: Path, capfd: Ca
         assert capfd.readouterr() == ("", "")
     for arguments in (["-v", "encode", str(photo), target], ["encode", str(photo), target, "--verbose"]):
         assert main(arguments) == 0
-        assert "networks" in capfd.readouterr().out
+        assert ", entropy networks " in capfd.readouterr().out
 
 
 def test_format_overrules_the_ending(stream: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_one_picture_to_a_folder(photos: list[Path], tmp_path: Path, run: Run) -
     assert (tmp_path / "a.ncr").exists()
     code, output, error = run("decode", tmp_path / "a.ncr", "--out-dir", tmp_path / "deep" / "below", "-v")
     assert (code, error) == (0, [])
-    assert "a.png: 50 x 40 RGB, PNG, networks" in output[0]
+    assert "a.png: 50 x 40 RGB, PNG, entropy networks" in output[0]
 
 
 def test_names_that_meet(photos: list[Path], tmp_path: Path, run: Run) -> None:
