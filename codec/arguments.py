@@ -49,6 +49,7 @@ def build_parser(tools: Mapping[str, str]) -> argparse.ArgumentParser:
     """The parser of all sub-commands; tools: names and summaries of those that have parsers of their own."""
     parser = argparse.ArgumentParser(
         prog="nacre",
+        allow_abbrev=False,
         description="A learned image codec. IN and OUT may be - for standard input and output.",
         epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done with losses, 130 interrupted, 143 terminated.",
     )
@@ -122,6 +123,7 @@ def _command(commands: Any, name: str, summary: str, *usages: str) -> argparse.A
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
+        allow_abbrev=False,
         description=f"{summary[0].upper()}{summary[1:]}.",
         usage="\n       ".join(f"nacre {name} [options] {usage}" for usage in usages) or None,
     )

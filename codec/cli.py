@@ -15,6 +15,8 @@ from importlib.util import find_spec
 from types import FrameType
 from typing import Any
 
+from PIL import Image
+
 from nacre import arguments
 from nacre.advice import EXPECTED, explain
 from nacre.console import Console
@@ -123,6 +125,8 @@ def _warnings_as_lines(console: Console) -> Iterator[None]:
         if not console.quiet:
             warnings.simplefilter("always", UserWarning)
             warnings.simplefilter("always", RuntimeWarning)
+            # Pillow's own, of a limit that nobody set; the picture's size is checked against max_pixels all the same
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             warnings.showwarning = show  # type: ignore[assignment]
         yield
 

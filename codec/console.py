@@ -38,11 +38,12 @@ class Console:
 
         BrokenPipeError where the reader of standard output has gone.
         """
-        stream = sys.stderr if beside else sys.stdout
-        if not self.quiet and stream is not None:
-            with self._lock:
-                self._erase()
-                print(_printable(text, stream), file=stream, flush=True)
+        if not self.quiet:
+            self._print(text, sys.stderr if beside else sys.stdout)
+
+    def answer(self, text: str) -> None:
+        """Lines on standard output, which are what was asked for, quiet or not; raises as `say`."""
+        self._print(text, sys.stdout)
 
     def complain(self, message: str, kind: str = "") -> None:
         """One line on stderr, whatever the message holds; kind: `error`, `warning` or nothing, which it begins with."""
@@ -74,6 +75,12 @@ class Console:
         finally:
             with self._lock, suppress(OSError):
                 self._erase()
+
+    def _print(self, text: str, stream: TextIO | None) -> None:
+        if stream is not None:
+            with self._lock:
+                self._erase()
+                print(_printable(text, stream), file=stream, flush=True)
 
     def _draw(self, line: str) -> None:
         with self._lock, suppress(OSError):

@@ -207,9 +207,12 @@ class PictureDecoder:
                 coded[unit.index] = unit
             else:
                 alpha[unit.index] = unit
-        for tile in self._tiles():
-            if self._is_needed(tile, picture):
-                yield _Units(tile, coded.get(tile.index), alpha.get(tile.index))
+        needed = [tile for tile in self._tiles() if self._is_needed(tile, picture)]
+        if not any(tile.index in coded for tile in needed):
+            msg = f"nothing is left of the picture: none of the {len(needed)} TILE units that are due is intact"
+            raise FormatError(msg)
+        for tile in needed:
+            yield _Units(tile, coded.get(tile.index), alpha.get(tile.index))
 
     def _tiles(self) -> Iterator[Tile]:
         header = self._header

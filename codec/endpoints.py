@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -29,19 +29,21 @@ def source(name: str) -> Source:
 def rewindable(name: str) -> Iterator[Source]:
     """The path, or standard input, in a temporary file where it is a pipe: it can be read several times.
 
-    Exceptions of the package raised inside name standard input.
+    Exceptions of the package raised inside name the pipe.
     """
     if name != STANDARD:
-        yield name
-        return
-    file = _standard_input()
-    if file.seekable():
-        yield file
-        return
-    with naming(source_name(file)), tempfile.TemporaryFile() as spool:
-        shutil.copyfileobj(file, spool)
-        spool.seek(0)
-        yield spool
+        path = Path(name)
+        if path.is_file() or path.is_dir() or not path.exists():
+            yield name
+            return
+    with nullcontext(_standard_input()) if name == STANDARD else open(name, "rb") as file:
+        if file.seekable():
+            yield file
+            return
+        with naming(source_name(file)), tempfile.TemporaryFile() as spool:
+            shutil.copyfileobj(file, spool)
+            spool.seek(0)
+            yield spool
 
 
 @contextmanager

@@ -73,15 +73,17 @@ def to_image(samples: NDArray[np.uint8]) -> Image.Image:
 def open_sink(file: BinaryIO, output: Format) -> Iterator[RowSink]:
     """A RowSink that writes a file of the format: PNM row by row, others when the body ends well. Pipes will do.
 
-    Before the first row, start raises InputError where the format cannot hold the picture, and warns of metadata that
-    it cannot hold. OSError where writing fails.
+    Before the first row, start raises InputError where the format cannot hold the picture. When the body ends, metadata
+    that it cannot hold is a UserWarning: only then is known what stands behind the tiles. OSError where writing fails.
     """
-    if output.name == PNM:
-        yield _CheckedSink(PnmSink(file), output)
-        return
-    sink = ImageSink()
-    yield _CheckedSink(sink, output)
-    _save(file, sink.image, output)
+    sink: RowSink = PnmSink(file) if output.name == PNM else ImageSink()
+    checked = _CheckedSink(sink, output)
+    yield checked
+    info = checked.info()
+    _warn_of_losses(output, info)
+    if isinstance(sink, ImageSink):
+        sink.image.info.update(info)
+        _save(file, sink.image, output)
 
 
 def write_image(file: BinaryIO, image: Image.Image, output: Format) -> None:
@@ -101,18 +103,22 @@ def write_picture(file: BinaryIO, samples: NDArray[np.uint8], output: Format) ->
 
 
 class _CheckedSink:
-    """A RowSink before another, which refuses at the start what its format cannot hold."""
+    """A RowSink before another, which refuses at the start what its format cannot hold, and keeps its form."""
 
     def __init__(self, sink: RowSink, output: Format) -> None:
         self._sink, self._output = sink, output
 
     def start(self, form: PictureForm) -> None:
         _check_alpha_and_size(self._output, form.alpha, form.width, form.height)
-        _warn_of_losses(self._output, image_info(form))
+        self._form = form
         self._sink.start(form)
 
     def write(self, band: Band) -> None:
         self._sink.write(band)
+
+    def info(self) -> dict[str, Any]:
+        """The info of the picture, complete when its stream has been read."""
+        return image_info(self._form)
 
 
 def _check_alpha_and_size(output: Format, alpha: bool, width: int, height: int) -> None:
@@ -126,10 +132,15 @@ def _check_alpha_and_size(output: Format, alpha: bool, width: int, height: int) 
 
 def _warn_of_losses(output: Format, info: dict[Any, Any]) -> None:
     lost = [NAMES[kind] for kind, key in _INFO_KEYS.items() if _length(info, key) > output.metadata.get(kind, 0)]
-    if CICP_KEY in info and not output.colour:
+    if CICP_KEY in info and not (output.colour and _is_full_rgb(info[CICP_KEY])):
         lost.append("colour description (CICP)")
     if lost:
         warnings.warn(f"{output.name} cannot hold the picture's {', '.join(lost)}", UserWarning, stacklevel=3)
+
+
+def _is_full_rgb(cicp: tuple[int, ...]) -> bool:
+    """Whether the numbers describe RGB samples of full range, as PNG holds them and nacre codes them."""
+    return cicp[2] == 0 and bool(cicp[3])
 
 
 def _length(info: dict[Any, Any], key: str) -> int:
@@ -184,7 +195,7 @@ def _save_pnm(file: BinaryIO, image: Image.Image) -> None:
 
 def _png_options(held: dict[str, Any], cicp: tuple[int, ...] | None) -> dict[str, object]:
     chunks = PngImagePlugin.PngInfo()
-    if cicp is not None:
+    if cicp is not None and _is_full_rgb(cicp):
         chunks.add(b"cICP", bytes(cicp))
     if "xmp" in held:  # not add_itxt, which takes no bytes that are not UTF-8
         chunks.add(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0\0" + held["xmp"])

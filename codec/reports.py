@@ -41,7 +41,7 @@ def info(options: Namespace, console: Console) -> int:
         f"  size     {found.size} bytes, {found.bits_per_pixel:.4f} bpp, {found.payload_size} of them payload",
     ]
     lines += [f"    {part.size:9d}  {part.name}" for part in found.parts]
-    print("\n".join(lines))
+    console.answer("\n".join(lines))
     return Exit.DONE
 
 
@@ -70,17 +70,21 @@ def models(options: Namespace, console: Console) -> int:
     if options.json:
         _print_json([_describe(weights) for weights in installed])
         return Exit.DONE
+    lines = []
     if not installed:
-        print("no weights are installed in " + " or ".join(str(place) for place in search_folders(options.weights)))
+        places = " or ".join(str(place) for place in search_folders(options.weights))
+        lines.append(f"no weights are installed in {places}")
     for weights in installed:
-        total = sum(weights.mac_per_pixel.values())
-        print(f"{weights.profile} {weights.version}")
-        print(f"  digest     {weights.digest.hex() if options.verbose else weights.stream_digest.hex()}")
-        print(f"  folder     {weights.folder}")
-        print(f"  size       {weights.size} bytes in {len(weights.files)} files")
-        print(f"  MAC/pixel  {total:.0f}")
-        for part, count in weights.mac_per_pixel.items():
-            print(f"    {part:<14}  {count:8.1f}")
+        light = {part: count for part, count in weights.mac_per_pixel.items() if part != "heavy_analysis"}
+        lines += [
+            f"{weights.profile} {weights.version}",
+            f"  digest     {weights.digest.hex() if options.verbose else weights.stream_digest.hex()}",
+            f"  folder     {weights.folder}",
+            f"  size       {weights.size} bytes in {len(weights.files)} files",
+            f"  MAC/pixel  {sum(light.values()):.0f}",
+        ]
+        lines += [f"    {part:<14}  {count:8.1f}" for part, count in weights.mac_per_pixel.items()]
+    console.answer("\n".join(lines))
     return Exit.DONE
 
 

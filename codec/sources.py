@@ -118,21 +118,3 @@ def read_all(reader: Readable, limit: int) -> bytes:
             msg = f"has more than {limit} bytes, which is the limit"
             raise LimitError(msg)
     return buffer.getvalue()
-
-
-class Recorder:
-    """A reader that keeps a copy of all that was read."""
-
-    def __init__(self, reader: Readable) -> None:
-        self._reader = reader
-        self._buffer = io.BytesIO()
-
-    def read(self, size: int, /) -> bytes | None:
-        data = self._reader.read(size)
-        self._buffer.write(data or b"")
-        return data
-
-    @property
-    def data(self) -> bytes:
-        """All bytes read so far."""
-        return self._buffer.getvalue()

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 from typing import Literal, get_args
 
 Part = Literal["colour", "analysis", "entropy networks", "coder", "synthesis", "rest"]
-"""What time is charged to. colour: samples made ready for the networks, and grey made of colour. entropy networks: scale
-and context network. coder: range coder, symbols checks, alpha. rest: files, units, tiles cut and joined."""
+"""What time is charged to.
+
+colour: samples made ready for the networks, and grey made of colour. entropy networks: scale and context network.
+coder: range coder, check of the symbols, alpha. rest: files, units, tiles cut and joined.
+"""
 
 
 class Stopwatch:

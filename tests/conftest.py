@@ -7,12 +7,16 @@ by default the folder `shared` beside the checkout. Tests that need what is not 
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+# A runner that works in the background may start with SIGINT ignored, which processes that are started here inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = Path(__file__).parent / "data" / "tiny"
 DATA = Path(os.environ.get("NACRE_DATA") or Path(__file__).parents[2] / "shared")

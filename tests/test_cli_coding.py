@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import shutil
+import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from conftest import make_picture
 from PIL import Image
 
 import nacre
+from nacre.bitstream.units import UnitReader, UnitType, write_signature, write_unit
 from nacre.cli import main
 
 pytestmark = pytest.mark.usefixtures("tiny_weights")
@@ -379,3 +384,59 @@ def test_keep_going_over_many(tiled: Path, run: Run, jobs: int) -> None:
     code, output, error = run(*arguments)
     assert (code, len(output), len(error)) == (3, 1, 1)
     assert [path.name for path in out.iterdir()] == ["tiled.png"]
+
+
+def test_metadata_behind_the_tiles_reaches_the_file(small_tiles: None, tmp_path: Path, run: Run) -> None:
+    image = Image.fromarray(make_picture(100, 170))
+    image.info["xmp"] = b"<x/>"
+    units = list(UnitReader(io.BytesIO(nacre.encode(image, threads=1))))
+    late = [unit for unit in units if unit.type == UnitType.XMP]
+    assert len(late) == 1
+    stream = io.BytesIO()
+    write_signature(stream)
+    for unit in [*(unit for unit in units[:-1] if unit not in late), *late, units[-1]]:
+        write_unit(stream, unit.type, unit.payload)
+    path = tmp_path / "late.ncr"
+    path.write_bytes(stream.getvalue())
+    assert run("decode", path, tmp_path / "late.png", "--quiet") == (0, [], [])
+    with Image.open(tmp_path / "late.png") as decoded:
+        assert decoded.info["xmp"] == b"<x/>"
+    code, _, error = run("decode", path, tmp_path / "late.ppm")
+    assert (code, len(error)) == (0, 1)
+    assert "cannot hold the picture's XMP" in error[0]
+
+
+def test_nothing_left_to_keep(small_tiles: None, tmp_path: Path, run: Run) -> None:
+    """A file of a few bytes does not make its reader paint millions of grey pixels."""
+    codec = nacre.ImageCodec(threads=1)
+    header = replace(codec.inspect(codec.encode(make_picture(100, 170))).header, width=20000, height=20000)
+    stream = io.BytesIO()
+    write_signature(stream)
+    write_unit(stream, UnitType.PICTURE_HEADER, header.pack())
+    write_unit(stream, UnitType.END, b"")
+    path = tmp_path / "bomb.ncr"
+    path.write_bytes(stream.getvalue())
+    code, output, error = run("decode", path, tmp_path / "out.ppm", "--keep-going")
+    assert (code, output, len(error)) == (1, [], 1)
+    assert "nothing is left of the picture" in error[0]
+    assert not (tmp_path / "out.ppm").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_target_for_a_named_pipe(tmp_path: Path, run: Run) -> None:
+    Image.fromarray(make_picture(40, 50)).save(tmp_path / "a.ppm")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes((tmp_path / "a.ppm").read_bytes()))
+    writer.start()
+    code, _, error = run("encode", pipe, tmp_path / "a.ncr", "--bpp", "4")
+    writer.join()
+    assert (code, [line for line in error if "warning" not in line]) == (0, [])
+
+
+def test_one_line_for_a_picture_beyond_the_limit(tmp_path: Path, run: Run) -> None:
+    """Pillow has a limit of its own, which it says nothing of here."""
+    Image.new("1", (12000, 12000)).save(tmp_path / "large.png")
+    code, _, error = run("encode", tmp_path / "large.png", tmp_path / "out.ncr", "--max-pixels", "1000000")
+    assert (code, len(error)) == (1, 1)
+    assert "max_pixels is 1000000" in error[0]

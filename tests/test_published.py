@@ -12,6 +12,7 @@ from PIL import Image
 import nacre
 from nacre.bitstream import read_picture
 from nacre.stopwatch import Stopwatch
+from nacre.tile import TileCoding
 from nacre.weights import store
 
 skdata = pytest.importorskip("skimage.data")
@@ -78,7 +79,10 @@ def estimated_and_coded_bits(codec: nacre.ImageCodec, picture: np.ndarray, quali
     models = pytest.importorskip("nacre.models")
     data = codec.encode(picture, quality)
     stream = read_picture(io.BytesIO(data))
-    coder, coding, symbols = codec._decode_symbols(stream, Stopwatch())
+    header, (tile,) = stream.header, stream.tiles
+    coder = codec._coder(header.profile, header.digest, tiles=False)
+    coding = TileCoding(header.width, header.height, header.quality, header.live_channels, header.skip_threshold)
+    symbols = coder.decode_symbols(tile.payload, tile.check, coding, Stopwatch())
     model = models.load("fast", WEIGHTS)
     position = torch.tensor([coder.row(coding.quality) / (coder.weights.rows - 1)])
     index = torch.from_numpy(symbols.scale_index[: coding.live].astype(np.float32))
@@ -87,7 +91,7 @@ def estimated_and_coded_bits(codec: nacre.ImageCodec, picture: np.ndarray, quali
     with torch.no_grad():
         bits = -torch.log2(model.conditional(y, index)[index >= coding.skip]).sum()
         bits -= torch.log2(model.prior(z[None], position)).sum()
-    payload = len(stream.tiles[0].payload)
+    payload = len(tile.payload)
     return float(bits), 8 * payload, len(data) - payload
 
 
