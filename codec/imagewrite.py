@@ -132,15 +132,15 @@ def _check_alpha_and_size(output: Format, alpha: bool, width: int, height: int) 
 
 def _warn_of_losses(output: Format, info: dict[Any, Any]) -> None:
     lost = [NAMES[kind] for kind, key in _INFO_KEYS.items() if _length(info, key) > output.metadata.get(kind, 0)]
-    if CICP_KEY in info and not (output.colour and _is_full_rgb(info[CICP_KEY])):
+    if CICP_KEY in info and not (output.colour and _is_rgb(info[CICP_KEY])):
         lost.append("colour description (CICP)")
     if lost:
         warnings.warn(f"{output.name} cannot hold the picture's {', '.join(lost)}", UserWarning, stacklevel=3)
 
 
-def _is_full_rgb(cicp: tuple[int, ...]) -> bool:
-    """Whether the numbers describe RGB samples of full range, as PNG holds them and nacre codes them."""
-    return cicp[2] == 0 and bool(cicp[3])
+def _is_rgb(cicp: tuple[int, ...]) -> bool:
+    """Whether the numbers describe RGB samples, which PNG holds and nacre codes, and no differences of colour."""
+    return cicp[2] == 0
 
 
 def _length(info: dict[Any, Any], key: str) -> int:
@@ -195,7 +195,7 @@ def _save_pnm(file: BinaryIO, image: Image.Image) -> None:
 
 def _png_options(held: dict[str, Any], cicp: tuple[int, ...] | None) -> dict[str, object]:
     chunks = PngImagePlugin.PngInfo()
-    if cicp is not None and _is_full_rgb(cicp):
+    if cicp is not None and _is_rgb(cicp):
         chunks.add(b"cICP", bytes(cicp))
     if "xmp" in held:  # not add_itxt, which takes no bytes that are not UTF-8
         chunks.add(b"iTXt", _XMP_KEYWORD + b"\0\0\0\0\0" + held["xmp"])

@@ -193,9 +193,9 @@ def _check_frames(image: Image.Image) -> None:
 
 
 def _given_colour(image: Image.Image) -> Colour | None:
-    """CICP numbers that a decoded picture carries in its info, if they are those of RGB samples of full range."""
+    """CICP numbers that a decoded picture carries in its info, if they are those of RGB samples."""
     numbers = image.info.get(CICP_KEY)
-    if not isinstance(numbers, tuple) or len(numbers) != 4 or numbers[2:] != (0, 1):
+    if not isinstance(numbers, tuple) or len(numbers) != 4 or numbers[2] != 0:
         return None
     return Colour(*numbers)
 

@@ -429,7 +429,7 @@ def test_a_target_for_a_named_pipe(tmp_path: Path, run: Run) -> None:
     os.mkfifo(pipe)
     writer = threading.Thread(target=lambda: pipe.write_bytes((tmp_path / "a.ppm").read_bytes()))
     writer.start()
-    code, _, error = run("encode", pipe, tmp_path / "a.ncr", "--bpp", "4")
+    code, _, error = run("encode", pipe, tmp_path / "a.ncr", "--size", "1M")
     writer.join()
     assert (code, [line for line in error if "warning" not in line]) == (0, [])
 

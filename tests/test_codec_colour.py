@@ -256,3 +256,13 @@ def test_scans_of_damaged_files_end(changes: list[tuple[int, int]], name: str) -
         damaged[place % len(damaged)] = value
     found = file_colour(io.BytesIO(bytes(damaged)), name, False)
     assert found is None or isinstance(found, Colour)
+
+
+def test_cicp_of_colour_differences_goes_into_no_png() -> None:
+    image = Image.fromarray(PIXELS)
+    image.info["cicp"] = (9, 16, 9, 1)
+    assert form_of(image).colour == Colour()
+    file = io.BytesIO()
+    with pytest.warns(UserWarning, match="PNG cannot hold the picture's colour description"):
+        write_image(file, image, FORMATS["png"])
+    assert b"cICP" not in file.getvalue()
