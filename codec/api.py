@@ -111,8 +111,3 @@ def _kept_codec(
 ) -> ImageCodec:
     """`variable` is NACRE_WEIGHTS, so that a change of it makes another codec."""
     return ImageCodec(profile, threads, folder, max_pixels)
-
-
-if hasattr(os, "register_at_fork"):
-    # The threads of ONNX Runtime do not survive a fork.
-    os.register_at_fork(after_in_child=_kept_codec.cache_clear)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import threading
 import warnings
+import weakref
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -20,6 +23,9 @@ from nacre.weights.store import Weights
 _LOG_ERRORS = 3
 
 
+_GRAPHS: weakref.WeakSet[Graph] = weakref.WeakSet()
+
+
 class Graph:
     """One graph of a set of weights, verified and loaded when it first runs. Threads may share it."""
 
@@ -27,6 +33,7 @@ class Graph:
         self._weights, self._name, self._threads = weights, name, threads
         self._lock = threading.Lock()
         self._session: Any = None
+        _GRAPHS.add(self)
 
     def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """The named outputs; raises BackendError where the runtime fails, WeightsError where the file is damaged."""
@@ -38,6 +45,15 @@ class Graph:
             msg = f"ONNX Runtime failed to run {self._name}: {_first_line(error)}"
             raise BackendError(msg) from error
         return results
+
+    def renew_after_fork(self) -> None:
+        """In a forked child: give up a session whose threads are gone, to load it again.
+
+        It is leaked on purpose: its end would wait for these threads for ever.
+        """
+        if self._threads > 1 and self._session is not None:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+            self._session = None
 
     def _load(self) -> Any:
         with FORK_GATE, self._lock:
@@ -69,6 +85,15 @@ class Graph:
                 f"ONNX Runtime cannot load {self._name} of the weights '{self._weights.profile}': {_first_line(error)}"
             )
             raise BackendError(msg) from error
+
+
+def _renew_after_fork() -> None:
+    for graph in list(_GRAPHS):
+        graph.renew_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_after_fork)
 
 
 class ScaleGraph:

@@ -135,6 +135,30 @@ def test_a_codec_that_was_used_before_the_fork(expected: list[tuple[bytes, str]]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_the_functions_after_a_fork() -> None:
+    """The codecs that the package keeps have threads, for which a child that let go of them would wait for ever."""
+    picture = make_picture(512, 512, seed=3)
+    expected = nacre.encode(picture, threads=2, weights=TINY)
+
+    def send(pipe: Any) -> None:
+        pipe.send(nacre.encode(picture, threads=2, weights=TINY))
+
+    context: BaseContext = multiprocessing.get_context("fork")
+    reading, writing = multiprocessing.Pipe(duplex=False)
+    process = context.Process(target=send, args=(writing,))  # type: ignore[attr-defined]
+    process.start()
+    writing.close()
+    try:
+        assert reading.poll(TIMEOUT), "the forked process hangs"
+        assert reading.recv() == expected
+        process.join(TIMEOUT)
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_fork_while_other_threads_code(expected: list[tuple[bytes, str]]) -> None:
     codec = nacre.ImageCodec(weights=TINY, threads=1)
     stop = threading.Event()
