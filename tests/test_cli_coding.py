@@ -432,6 +432,8 @@ def test_a_target_for_a_named_pipe(tmp_path: Path, run: Run) -> None:
     code, _, error = run("encode", pipe, tmp_path / "a.ncr", "--size", "1M")
     writer.join()
     assert (code, [line for line in error if "warning" not in line]) == (0, [])
+    header = nacre.inspect(tmp_path / "a.ncr").header
+    assert (header.width, header.height) == (50, 40)
 
 
 def test_one_line_for_a_picture_beyond_the_limit(tmp_path: Path, run: Run) -> None:

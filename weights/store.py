@@ -85,11 +85,6 @@ class Weights:
         return self.digest[:STREAM_DIGEST_BYTES]
 
     @property
-    def has_heavy_analysis(self) -> bool:
-        """Whether there is a heavier analysis beside the light one."""
-        return HEAVY_ANALYSIS in self.files
-
-    @property
     def size(self) -> int:
         """Bytes of all files together."""
         return sum(entry.size for entry in self.files.values())
