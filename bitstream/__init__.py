@@ -1,4 +1,4 @@
-"""The file format and nothing else: units, header, limits, errors, tile geometry, CICP numbers (see SPEC.md)."""
+"""The file format and nothing else: units, headers, sequences, limits, errors, geometry, CICP numbers (see SPEC.md)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ from nacre.bitstream.errors import (
     WeightsMismatchError,
     WeightsNotFoundError,
 )
+from nacre.bitstream.frames import FrameUnit
 from nacre.bitstream.geometry import Rectangle, Tile, padded_size, tile_count, tile_grid, tiles, y_grid, z_grid
 from nacre.bitstream.header import GREY, MAX_QUALITY, NO_ALPHA, RGB, STRAIGHT_ALPHA, PictureHeader
 from nacre.bitstream.limits import Limits
 from nacre.bitstream.picture import (
-    METADATA_TYPES,
     AlphaUnit,
-    Part,
     PictureReader,
     PictureStream,
     PictureWriter,
@@ -31,13 +30,21 @@ from nacre.bitstream.picture import (
     read_picture,
     write_picture,
 )
+from nacre.bitstream.scan import FoundIndex, read_index
+from nacre.bitstream.seekindex import IndexEntry, SeekIndex
+from nacre.bitstream.sequence import SNIFF_BYTES, LostFrames, SequenceReader, SequenceWriter, is_sequence
+from nacre.bitstream.sequenceheader import YUV420, SequenceHeader
+from nacre.bitstream.tracks import AUDIO, SUBTITLE, ContentLight, HdrUnit, MasteringDisplay, PacketUnit, TrackUnit
 from nacre.bitstream.units import (
+    METADATA_TYPES,
     RESERVED,
     SIGNATURE,
     VERSION_MAJOR,
     VERSION_MINOR,
     BinaryReader,
     BinaryWriter,
+    Part,
+    SeekableReader,
     Unit,
     UnitReader,
     UnitType,
@@ -47,6 +54,7 @@ from nacre.bitstream.units import (
 )
 
 __all__ = [
+    "AUDIO",
     "GREY",
     "MAX_QUALITY",
     "METADATA_TYPES",
@@ -54,28 +62,45 @@ __all__ = [
     "RESERVED",
     "RGB",
     "SIGNATURE",
+    "SNIFF_BYTES",
     "STRAIGHT_ALPHA",
+    "SUBTITLE",
     "VERSION_MAJOR",
     "VERSION_MINOR",
+    "YUV420",
     "AlphaUnit",
     "BackendError",
     "BinaryReader",
     "BinaryWriter",
     "ChecksumError",
     "Colour",
+    "ContentLight",
     "FormatError",
+    "FoundIndex",
+    "FrameUnit",
+    "HdrUnit",
+    "IndexEntry",
     "InputError",
     "LimitError",
     "Limits",
+    "LostFrames",
+    "MasteringDisplay",
     "NacreError",
+    "PacketUnit",
     "Part",
     "PictureHeader",
     "PictureReader",
     "PictureStream",
     "PictureWriter",
     "Rectangle",
+    "SeekIndex",
+    "SeekableReader",
+    "SequenceHeader",
+    "SequenceReader",
+    "SequenceWriter",
     "Tile",
     "TileUnit",
+    "TrackUnit",
     "TruncatedError",
     "Unit",
     "UnitReader",
@@ -84,8 +109,10 @@ __all__ = [
     "WeightsError",
     "WeightsMismatchError",
     "WeightsNotFoundError",
+    "is_sequence",
     "padded_size",
     "read_header",
+    "read_index",
     "read_picture",
     "tile_count",
     "tile_grid",

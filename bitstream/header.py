@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from nacre.bitstream.cicp import Colour
-from nacre.bitstream.errors import FormatError, InputError
+from nacre.bitstream.errors import InputError
+from nacre.bitstream.fields import FieldReader, Integer, check_integers, pack_integers
 from nacre.bitstream.geometry import tile_count
-from nacre.bitstream.units import FIRST_MINOR, VERSION_MINOR
+from nacre.bitstream.units import FIRST_MINOR
 
 DIGEST_BYTES = 8
 MAX_QUALITY = 25600
@@ -24,30 +23,22 @@ ALPHA_MINOR = 3
 _PROFILE = re.compile(r"[a-z0-9_-]{1,16}\Z")
 
 
-class _Integer(NamedTuple):
-    """An unsigned little-endian integer of the header: name, bytes, lowest and highest legal value."""
-
-    name: str
-    width: int
-    low: int
-    high: int
-
-
 _BEFORE_COLOUR = (
-    _Integer("width", 4, 1, 65535),
-    _Integer("height", 4, 1, 65535),
-    _Integer("bit_depth", 1, 8, 8),
-    _Integer("chroma", 1, GREY, RGB),
+    Integer("width", 4, 1, 65535),
+    Integer("height", 4, 1, 65535),
+    Integer("bit_depth", 1, 8, 8),
+    Integer("chroma", 1, GREY, RGB),
 )
-_COLOUR = ("primaries", "transfer", "matrix", "full_range")
+COLOUR_FIELDS = tuple(Integer(name, 1, 0, 255) for name in ("primaries", "transfer", "matrix", "full_range"))
+"""CICP numbers, in their order; what they may be is the business of `Colour`."""
 _AFTER_DIGEST = (
-    _Integer("quality", 2, 0, MAX_QUALITY),
-    _Integer("live_channels", 2, 1, 1024),
-    _Integer("skip_threshold", 1, 0, 63),
-    _Integer("tile_size", 2, 0, 65535),
-    _Integer("tile_margin", 2, 0, 65535),
+    Integer("quality", 2, 0, MAX_QUALITY),
+    Integer("live_channels", 2, 1, 1024),
+    Integer("skip_threshold", 1, 0, 63),
+    Integer("tile_size", 2, 0, 65535),
+    Integer("tile_margin", 2, 0, 65535),
 )
-_SINCE_ALPHA = (_Integer("alpha", 1, NO_ALPHA, STRAIGHT_ALPHA),)
+_SINCE_ALPHA = (Integer("alpha", 1, NO_ALPHA, STRAIGHT_ALPHA),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,24 +68,8 @@ class PictureHeader:
     alpha: int = NO_ALPHA
 
     def __post_init__(self) -> None:
-        for name, _, low, high in _BEFORE_COLOUR + _AFTER_DIGEST + _SINCE_ALPHA:
-            value = getattr(self, name)
-            try:
-                number = operator.index(value)
-            except TypeError:
-                msg = f"{name} is {value!r}, must be an integer"
-                raise InputError(msg) from None
-            if not low <= number <= high:
-                legal = f"{low}..{high}" if low < high else f"{low}"
-                msg = f"{name} is {number}, must be {legal}"
-                raise InputError(msg)
-            object.__setattr__(self, name, number)
-        if not _PROFILE.match(self.profile):
-            msg = f"profile is {self.profile!r}, must be 1 to 16 characters of a-z, 0-9, _ and -"
-            raise InputError(msg)
-        if len(self.digest) != DIGEST_BYTES:
-            msg = f"digest has {len(self.digest)} bytes, must be {DIGEST_BYTES}"
-            raise InputError(msg)
+        check_integers(self, _BEFORE_COLOUR + _AFTER_DIGEST + _SINCE_ALPHA)
+        check_identity(self.profile, self.digest)
         self._check_tiling()
 
     def _check_tiling(self) -> None:
@@ -123,57 +98,49 @@ class PictureHeader:
 
     def pack(self) -> bytes:
         """The payload of the PICTURE_HEADER unit of a stream of version `minor`."""
-        parts = [getattr(self, name).to_bytes(width, "little") for name, width, _, _ in _BEFORE_COLOUR]
-        parts.append(bytes(getattr(self.colour, name) for name in _COLOUR))
-        parts.append(bytes((len(self.profile),)) + self.profile.encode("ascii"))
-        parts.append(self.digest)
         fields = _AFTER_DIGEST + (_SINCE_ALPHA if self.minor >= ALPHA_MINOR else ())
-        parts += [getattr(self, name).to_bytes(width, "little") for name, width, _, _ in fields]
-        return b"".join(parts)
+        return b"".join(
+            (
+                pack_integers(self, _BEFORE_COLOUR),
+                pack_integers(self.colour, COLOUR_FIELDS),
+                pack_identity(self.profile, self.digest),
+                pack_integers(self, fields),
+            )
+        )
 
     @classmethod
     def parse(cls, payload: bytes, minor: int) -> PictureHeader:
         """The header from the payload of a PICTURE_HEADER unit; minor: minor version of the stream.
 
         Raises FormatError when the payload is too short, holds a value out of range, or is longer than the fields of a
-        version that this reader knows. What another minor version appended is not looked at: that of later ones, and
-        of version 2, which has no fields of its own.
+        version that a writer gives pictures, 1 or 3. What stands behind the fields in another one is not looked at.
         """
-        source = _Source(payload)
-        values = {name: source.integer(name, width) for name, width, _, _ in _BEFORE_COLOUR}
-        colour = {name: source.integer(name, 1) for name in _COLOUR}
-        profile = source.take("profile", source.integer("profile length", 1)).decode("latin-1")
-        digest = source.take("digest", DIGEST_BYTES)
-        fields = _AFTER_DIGEST + (_SINCE_ALPHA if minor >= ALPHA_MINOR else ())
-        values |= {name: source.integer(name, width) for name, width, _, _ in fields}
-        if source.left and minor in (FIRST_MINOR, VERSION_MINOR):
-            msg = f"the picture header has {source.left} bytes behind its last field, must have none"
-            raise FormatError(msg)
-        try:
-            return cls(profile=profile, digest=digest, colour=Colour(**colour), **values)
-        except InputError as error:
-            msg = f"picture header: {error}"
-            raise FormatError(msg) from error
+        source = FieldReader(payload, "the picture header")
+        values = source.integers(_BEFORE_COLOUR)
+        colour = source.integers(COLOUR_FIELDS)
+        profile, digest = parse_identity(source)
+        values |= source.integers(_AFTER_DIGEST + (_SINCE_ALPHA if minor >= ALPHA_MINOR else ()))
+        if minor in (FIRST_MINOR, ALPHA_MINOR):
+            source.end()
+        return source.made(lambda: cls(profile=profile, digest=digest, colour=Colour(**colour), **values))
 
 
-class _Source:
-    """The bytes of a payload, taken from the front; FormatError when a field reaches beyond the end."""
+def check_identity(profile: str, digest: bytes) -> None:
+    """InputError unless profile and digest can name weights."""
+    if not _PROFILE.match(profile):
+        msg = f"profile is {profile!r}, must be 1 to 16 characters of a-z, 0-9, _ and -"
+        raise InputError(msg)
+    if len(digest) != DIGEST_BYTES:
+        msg = f"digest has {len(digest)} bytes, must be {DIGEST_BYTES}"
+        raise InputError(msg)
 
-    def __init__(self, payload: bytes) -> None:
-        self._payload = payload
-        self._position = 0
 
-    @property
-    def left(self) -> int:
-        return len(self._payload) - self._position
+def pack_identity(profile: str, digest: bytes) -> bytes:
+    """The name of weights as it stands in a header."""
+    return bytes((len(profile),)) + profile.encode("ascii") + digest
 
-    def take(self, name: str, size: int) -> bytes:
-        if size > self.left:
-            msg = f"the picture header ends inside {name}: {size} bytes are due, {self.left} are left"
-            raise FormatError(msg)
-        start = self._position
-        self._position += size
-        return self._payload[start : self._position]
 
-    def integer(self, name: str, width: int) -> int:
-        return int.from_bytes(self.take(name, width), "little")
+def parse_identity(source: FieldReader) -> tuple[str, bytes]:
+    """(profile, digest), not checked; FormatError where the header ends before."""
+    profile = source.take("profile", source.integer("profile length", 1)).decode("latin-1")
+    return profile, source.take("digest", DIGEST_BYTES)

@@ -6,18 +6,21 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import NamedTuple
 
 from nacre.bitstream.errors import FormatError, InputError
 from nacre.bitstream.header import NO_ALPHA, PictureHeader
 from nacre.bitstream.limits import Limits
 from nacre.bitstream.recovery import IntactUnits
 from nacre.bitstream.units import (
+    METADATA_TYPES,
+    PICTURE_TYPES,
     BinaryReader,
     BinaryWriter,
+    Part,
     Unit,
     UnitReader,
     UnitType,
+    check_belongs,
     check_end,
     check_known,
     pack_varint,
@@ -28,8 +31,6 @@ from nacre.bitstream.units import (
     write_unit,
 )
 
-METADATA_TYPES = frozenset({UnitType.ICC_PROFILE, UnitType.EXIF, UnitType.XMP})
-"""Unit types whose payload is carried as it is, at most one of each."""
 MAX_LOSSES = 1000
 """Number of losses that a reader tells one by one; of the others it tells the number."""
 
@@ -112,14 +113,6 @@ class PictureStream:
     metadata: dict[int, bytes] = field(default_factory=dict)
     alpha: list[AlphaUnit] = field(default_factory=list)
     version: tuple[int, int] | None = field(default=None, compare=False)
-
-
-class Part(NamedTuple):
-    """A stretch of the stream: name, offset of its first byte, bytes with framing."""
-
-    name: str
-    offset: int
-    size: int
 
 
 class PictureWriter:
@@ -229,6 +222,7 @@ class PictureReader:
     def _strict(self) -> Iterator[TileUnit | AlphaUnit]:
         order = _Order(self.header)
         for unit in self._reader:
+            check_belongs(unit.type, PICTURE_TYPES, "a picture", _place(unit))
             self._pass(unit)
             if unit.type in _CODED_TYPES:
                 coded = _parse_coded(unit)
@@ -305,6 +299,7 @@ class PictureReader:
             check_end(unit.payload, _place(unit))
         else:
             check_known(unit.type, _place(unit))
+            check_belongs(unit.type, PICTURE_TYPES, "a picture", _place(unit))
         return None
 
     def _lose(self, text: str) -> None:

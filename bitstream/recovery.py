@@ -1,4 +1,4 @@
-"""Finding the intact units of a damaged stream.
+"""Finding the intact units of a damaged picture.
 
 A unit whose CRC-32 is wrong tells nothing for sure: its payload may be damaged, then the next unit stands where the
 length says, or the length is, then the next unit is anywhere. So the bytes behind its first one are searched for the
@@ -7,8 +7,8 @@ CRC. Foreign units, such as those of a stream inside of metadata, are kept out s
 stream stands where the length says, what is found before that place counts only if intact units follow one another from
 it to exactly there.
 
-Work is bounded. The CRC of a long stretch is taken from checkpoints and the algebra of the CRC, so a candidate costs at
-most 16 KiB of checksums however long it claims to be, and no more than MAX_CANDIDATES are looked at in a stream.
+Work is bounded, whatever a stream holds: one pass over its bytes, and MAX_WORK. The CRC of a long stretch is taken from
+checkpoints and the algebra of the CRC, so a candidate costs at most 16 KiB of checksums however long it claims to be.
 """
 
 from __future__ import annotations
@@ -20,16 +20,22 @@ from functools import cache
 
 from nacre.bitstream.errors import FormatError
 from nacre.bitstream.limits import Limits
-from nacre.bitstream.units import KNOWN_TYPES, Unit, UnitType, parse_varint, unit_name
+from nacre.bitstream.units import PICTURE_TYPES, Unit, UnitType, parse_varint, unit_name
 
-MAX_CANDIDATES = 1 << 19
+MAX_WORK = 1 << 31
+"""What the search may take in a stream, in bytes of checksums: a few seconds, and enough for the largest metadata."""
+_LOOK_WORK = 1 << 10  # of telling whether a place may be the beginning of a unit
+_CHECK_WORK = 1 << 12  # of a checksum, beside its bytes
 
 _CRC_BYTES = 4
 _MAX_HEAD = 6  # bytes: a type and the longest length
 _MAX_VARINT = 5  # bytes
 _MAX_HEADER = 1 << 10  # bytes of a picture header, with whatever later versions append
+_CODED = bytes((UnitType.TILE, UnitType.ALPHA))
+_OTHERS = b"".join(re.escape(bytes((known,))) for known in sorted(PICTURE_TYPES - {*_CODED, UnitType.END}))
 _CANDIDATE = re.compile(
-    b"[" + b"".join(re.escape(bytes((known,))) for known in sorted(KNOWN_TYPES)) + b"](?=[\x80-\xff]{0,4}[\x00-\x7f])"
+    b"[" + re.escape(_CODED) + b"](?=[\x02-\x7f]|[\x80-\xff]{1,4}[\x01-\x7f])"  # with an index and more
+    b"|[" + _OTHERS + b"](?=[\x80-\xff]{0,4}[\x00-\x7f])|" + re.escape(bytes((UnitType.END,))) + b"(?=\x00)"
 )
 
 
@@ -48,7 +54,7 @@ class IntactUnits:
         self._offset, self._number = offset, number
         self._tile_count, self._limits, self._note = tile_count, limits, note
         self._checksums = _Checksums(data)
-        self._candidates = 0
+        self._work = 0
         self._at = 0
 
     def __iter__(self) -> Iterator[Unit]:
@@ -106,13 +112,11 @@ class IntactUnits:
         stop = len(self._data) if announced is None else announced
         for match in _CANDIDATE.finditer(self._data, damaged + 1, stop):
             at = match.start()
-            if at in astray or not self._is_plausible(at):
-                continue
-            if self._candidates == MAX_CANDIDATES:
-                self._note(f"the search for units ends at byte {self._offset + at}, after {MAX_CANDIDATES} places")
+            if self._work >= MAX_WORK:
+                self._note(f"the search for units ends at byte {self._offset + at}: too much looks like one")
                 break
-            self._candidates += 1
-            if self._trouble(at) is not None:
+            self._work += _LOOK_WORK
+            if at in astray or not self._is_plausible(at) or not self._is_intact(at):
                 continue
             if announced is None:
                 return at
@@ -134,11 +138,17 @@ class IntactUnits:
         """`at`, the end of the intact unit there, and so on while intact units follow, as far as `stop`."""
         while at < stop:
             yield at
-            if self._candidates == MAX_CANDIDATES or self._trouble(at) is not None:
+            if self._work >= MAX_WORK or not self._is_intact(at):
                 return
-            self._candidates += 1
             at = self._extent(at)[1]
         yield at
+
+    def _is_intact(self, at: int) -> bool:
+        """Whether there is an intact unit at `at`, as a part of the search."""
+        before = self._checksums.work
+        intact = self._trouble(at) is None
+        self._work += _CHECK_WORK + self._checksums.work - before
+        return intact
 
     def _is_plausible(self, at: int) -> bool:
         """Whether length and first bytes of the payload of the candidate at `at` are those of its type."""
@@ -159,7 +169,8 @@ class _Checksums:
     """CRC-32 of any stretch of `data`, in time that does not grow with its length.
 
     With crc(AB) = crc(A) * x^(8 len(B)) + crc(B) over the polynomials modulo that of the CRC, the CRC of a stretch
-    follows from those of all that stands before its ends, and these from checkpoints every _STEP bytes.
+    follows from those of all that stands before its ends, and these from checkpoints every _STEP bytes. work: bytes
+    taken, without those of the checkpoints.
     """
 
     _STEP = 1 << 13
@@ -167,10 +178,12 @@ class _Checksums:
     def __init__(self, data: bytes) -> None:
         self._view = memoryview(data)
         self._checkpoints: list[int] = []
+        self.work = 0
 
     def between(self, start: int, end: int) -> int:
         """CRC-32 of the bytes start .. end - 1."""
         if end - start <= 2 * self._STEP:
+            self.work += end - start
             return zlib.crc32(self._view[start:end])
         return self._before(end) ^ _multiply(self._before(start), _power(end - start))
 
@@ -180,6 +193,7 @@ class _Checksums:
             for at in range(0, len(self._view) - self._STEP + 1, self._STEP):
                 self._checkpoints.append(zlib.crc32(self._view[at : at + self._STEP], self._checkpoints[-1]))
         number = end // self._STEP
+        self.work += end - number * self._STEP
         return zlib.crc32(self._view[number * self._STEP : end], self._checkpoints[number])
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import io
 import zlib
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from nacre.bitstream.errors import (
     ChecksumError,
@@ -24,15 +25,14 @@ from nacre.bitstream.limits import Limits
 
 SIGNATURE = b"\x8bNCR\r\n\x1a\n"
 VERSION_MAJOR = 0
-VERSION_MINOR = 3
+VERSION_MINOR = 4
 """The latest minor version that this package knows."""
 FIRST_MINOR = 1
 """The minor version of streams that need nothing of a later one."""
 
 _OPTIONAL_BIT = 0x80
 _CHUNK_BYTES = 1 << 20
-_VARINT_BYTES = 5
-_VARINT_END = 1 << 32
+_LENGTH_BYTES = 5  # of the longest length
 
 
 class UnitType(IntEnum):
@@ -42,9 +42,16 @@ class UnitType(IntEnum):
     TILE = 0x02
     ALPHA = 0x03
     END = 0x0F
+    SEQUENCE_HEADER = 0x10
+    INTRA_FRAME = 0x11
+    PREDICTED_FRAME = 0x12
+    SEEK_INDEX = 0x13
     ICC_PROFILE = 0x90
     EXIF = 0x91
     XMP = 0x92
+    PACKET = 0x95
+    TRACK = 0x96
+    HDR = 0x97
 
 
 RESERVED: Mapping[int, str] = MappingProxyType(
@@ -52,24 +59,36 @@ RESERVED: Mapping[int, str] = MappingProxyType(
         0x04: "region-of-interest map",
         0x05: "layer",
         0x06: "lossless residual",
-        0x10: "sequence header",
-        0x11: "intra frame",
-        0x12: "predicted frame",
-        0x13: "seek index",
         0x93: "gain map",
         0x94: "thumbnail",
-        0x95: "audio or subtitle packet",
     }
 )
 """Type numbers set aside for later versions."""
 
 KNOWN_TYPES = frozenset(UnitType)
+METADATA_TYPES = frozenset({UnitType.ICC_PROFILE, UnitType.EXIF, UnitType.XMP})
+"""Unit types whose payload is carried as it is, at most one of each."""
+PICTURE_TYPES = METADATA_TYPES | {UnitType.PICTURE_HEADER, UnitType.TILE, UnitType.ALPHA, UnitType.END}
+"""The unit types of a still picture."""
+FRAME_TYPES = frozenset({UnitType.INTRA_FRAME, UnitType.PREDICTED_FRAME})
+SEQUENCE_TYPES = (
+    METADATA_TYPES
+    | FRAME_TYPES
+    | {UnitType.SEQUENCE_HEADER, UnitType.SEEK_INDEX, UnitType.PACKET, UnitType.TRACK, UnitType.HDR, UnitType.END}
+)
+"""The unit types of a sequence."""
 
 
 class BinaryReader(Protocol):
     """What is read from: read(size) gives at most `size` bytes, none only at the end of the stream."""
 
     def read(self, size: int, /) -> bytes | None: ...
+
+
+class SeekableReader(BinaryReader, Protocol):
+    """A file that is read at any place."""
+
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
 
 
 class BinaryWriter(Protocol):
@@ -84,6 +103,14 @@ class Unit:
 
     type: int
     payload: bytes
+    offset: int
+    size: int
+
+
+class Part(NamedTuple):
+    """A stretch of the stream: name, offset of its first byte, bytes with framing."""
+
+    name: str
     offset: int
     size: int
 
@@ -112,6 +139,13 @@ def check_known(unit_type: int, place: str) -> None:
     raise FormatError(msg)
 
 
+def check_belongs(unit_type: int, types: AbstractSet[int], kind: str, place: str) -> None:
+    """Raise FormatError, naming the place, for a critical type of this version that is none of the `kind`'s types."""
+    if unit_type not in types and not is_optional(unit_type):
+        msg = f"{place} is of a type that {kind} does not have"
+        raise FormatError(msg)
+
+
 def check_end(payload: bytes, place: str) -> None:
     """Raise FormatError, naming the place, unless the payload of an END unit is empty."""
     if payload:
@@ -119,10 +153,10 @@ def check_end(payload: bytes, place: str) -> None:
         raise FormatError(msg)
 
 
-def pack_varint(value: int) -> bytes:
-    """LEB128, least significant seven bits first, in its shortest form; InputError unless 0 <= value < 2^32."""
-    if not 0 <= value < _VARINT_END:
-        msg = f"variable-length integer is {value}, must be 0..{_VARINT_END - 1}"
+def pack_varint(value: int, bits: int = 32) -> bytes:
+    """LEB128, least significant seven bits first, in its shortest form; InputError unless 0 <= value < 2^bits."""
+    if not 0 <= value < 1 << bits:
+        msg = f"variable-length integer is {value}, must be 0..{(1 << bits) - 1}"
         raise InputError(msg)
     out = bytearray()
     while value >= 0x80:
@@ -132,25 +166,26 @@ def pack_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def parse_varint(data: bytes) -> tuple[int, int]:
+def parse_varint(data: bytes, bits: int = 32) -> tuple[int, int]:
     """(value, bytes used) of the LEB128 integer at the start of `data`.
 
-    Raises FormatError when `data` ends inside it, when it is not in its shortest form, or when it is 2^32 or more.
+    Raises FormatError when `data` ends inside it, when it is not in its shortest form, or when it is 2^bits or more.
     """
+    longest = -(-bits // 7)
     value = 0
-    for position, byte in enumerate(data[:_VARINT_BYTES]):
+    for position, byte in enumerate(data[:longest]):
         value |= (byte & 0x7F) << (7 * position)
         if byte < 0x80:
             if byte == 0 and position > 0:
                 msg = f"variable-length integer {data[: position + 1].hex()} is not in its shortest form"
                 raise FormatError(msg)
-            if value >= _VARINT_END:
+            if value >= 1 << bits:
                 break
             return value, position + 1
-    if len(data) < _VARINT_BYTES:
+    if len(data) < longest:
         msg = f"variable-length integer {data.hex()} is cut off"
         raise FormatError(msg)
-    msg = f"variable-length integer {data[:_VARINT_BYTES].hex()} is longer than 32 bits"
+    msg = f"variable-length integer {data[:longest].hex()} is longer than {bits} bits"
     raise FormatError(msg)
 
 
@@ -261,7 +296,7 @@ class UnitReader:
 
     def _read_length(self, head: bytes, place: str) -> tuple[bytes, int]:
         """Read the length behind the type byte `head`: (type and length bytes, length)."""
-        while len(head) <= _VARINT_BYTES and (len(head) == 1 or head[-1] >= 0x80):
+        while len(head) <= _LENGTH_BYTES and (len(head) == 1 or head[-1] >= 0x80):
             head += self._take_exactly(1, place)
         try:
             length, _ = parse_varint(head[1:])
