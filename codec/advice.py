@@ -22,7 +22,7 @@ _ADVICE: tuple[tuple[type[NacreError], str, str], ...] = (
     (UnsupportedVersionError, "", "install a newer nacre"),
     (WeightsNotFoundError, "", "`nacre models` lists what is installed, --weights FOLDER names another place"),
     (WeightsMismatchError, "", "the stream needs the weights it was made with: --weights FOLDER names a place to look"),
-    (LimitError, "max_pixels", "--max-pixels sets the largest number of pixels"),
+    (LimitError, "max_pixels", "--max-pixels or NACRE_MAX_PIXELS sets the largest number of pixels"),
 )
 
 

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from nacre.bitstream.limits import Limits
 from nacre.bitstream.units import BinaryWriter
 from nacre.image import Encoded, ImageCodec, Region, Verification
 from nacre.inspection import PictureInfo, inspect_stream
 from nacre.media import Picture
+from nacre.pixellimit import choose_limits
 from nacre.sources import Source
 from nacre.weights.store import WEIGHTS_VARIABLE
 
-_MAX_PIXELS = Limits().max_pixels
 _Folder = str | os.PathLike[str] | None
 
 
@@ -28,19 +27,20 @@ def encode(
     bpp: float | None = None,
     size: int | None = None,
     psnr: float | None = None,
+    effort: int | None = None,
     strip: bool = False,
     profile: str | None = None,
     threads: int | None = None,
     weights: _Folder = None,
-    max_pixels: int = _MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> bytes:
     """The stream of a picture: PIL.Image, path, bytes, file object, or array (H, W[, 1..4]).
 
-    quality: 0..100, by default 60, or one of bpp, size in bytes and psnr in dB instead; strip: without metadata; see
-    ImageCodec.encode. The other arguments, and what is raised, are those of ImageCodec.
+    quality: 0..100, by default 60, or one of bpp, size in bytes and psnr in dB instead; effort: 1..9, by default 2;
+    strip: without metadata; see ImageCodec.encode. The other arguments, and what is raised, are those of ImageCodec.
     """
     codec = _codec(profile, threads, weights, max_pixels)
-    return codec.encode(image, quality, bpp=bpp, size=size, psnr=psnr, strip=strip)
+    return codec.encode(image, quality, bpp=bpp, size=size, psnr=psnr, effort=effort, strip=strip)
 
 
 def encode_to(
@@ -51,15 +51,16 @@ def encode_to(
     bpp: float | None = None,
     size: int | None = None,
     psnr: float | None = None,
+    effort: int | None = None,
     strip: bool = False,
     profile: str | None = None,
     threads: int | None = None,
     weights: _Folder = None,
-    max_pixels: int = _MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Encoded:
     """Write the stream of a picture to a file object, which need not seek; arguments and errors as `encode`."""
     codec = _codec(profile, threads, weights, max_pixels)
-    return codec.encode_to(image, file, quality, bpp=bpp, size=size, psnr=psnr, strip=strip)
+    return codec.encode_to(image, file, quality, bpp=bpp, size=size, psnr=psnr, effort=effort, strip=strip)
 
 
 def decode(
@@ -67,12 +68,13 @@ def decode(
     *,
     region: Region | None = None,
     keep_going: bool = False,
+    light: bool = False,
     threads: int | None = None,
     weights: _Folder = None,
-    max_pixels: int = _MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> Image:
     """The picture of a stream (bytes, path or file object) as a PIL.Image; see ImageCodec.decode."""
-    return _codec(None, threads, weights, max_pixels).decode(data, region=region, keep_going=keep_going)
+    return _codec(None, threads, weights, max_pixels).decode(data, region=region, keep_going=keep_going, light=light)
 
 
 def decode_array(
@@ -80,16 +82,18 @@ def decode_array(
     *,
     region: Region | None = None,
     keep_going: bool = False,
+    light: bool = False,
     threads: int | None = None,
     weights: _Folder = None,
-    max_pixels: int = _MAX_PIXELS,
+    max_pixels: int | None = None,
 ) -> NDArray[np.uint8]:
     """The picture of a stream (bytes, path or file object), uint8 (H, W[, 2..4]); see ImageCodec.decode_array."""
-    return _codec(None, threads, weights, max_pixels).decode_array(data, region=region, keep_going=keep_going)
+    codec = _codec(None, threads, weights, max_pixels)
+    return codec.decode_array(data, region=region, keep_going=keep_going, light=light)
 
 
 def verify(
-    data: Source, *, threads: int | None = None, weights: _Folder = None, max_pixels: int = _MAX_PIXELS
+    data: Source, *, threads: int | None = None, weights: _Folder = None, max_pixels: int | None = None
 ) -> Verification:
     """Check every checksum of a stream and decode all its symbols, no pixels; raises as decode does."""
     return _codec(None, threads, weights, max_pixels).verify(data)
@@ -97,12 +101,13 @@ def verify(
 
 def inspect(data: Source) -> PictureInfo:
     """Header and sizes of a stream (bytes, path or file object), without weights; raises FormatError, LimitError."""
-    return inspect_stream(data)
+    return inspect_stream(data, choose_limits())
 
 
-def _codec(profile: str | None, threads: int | None, weights: _Folder, max_pixels: int) -> ImageCodec:
+def _codec(profile: str | None, threads: int | None, weights: _Folder, max_pixels: int | None) -> ImageCodec:
     folder = None if weights is None else os.path.abspath(weights)
-    return _kept_codec(profile, threads, folder, max_pixels, os.environ.get(WEIGHTS_VARIABLE))
+    limit = choose_limits(max_pixels).max_pixels
+    return _kept_codec(profile, threads, folder, limit, os.environ.get(WEIGHTS_VARIABLE))
 
 
 @lru_cache(maxsize=4)

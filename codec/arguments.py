@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from nacre.bitstream.limits import Limits
+from nacre.effort import MAX_EFFORT, MIN_EFFORT
 from nacre.version import __version__
 
 STANDARD = "-"  # standard input or output
@@ -51,7 +51,9 @@ def build_parser(tools: Mapping[str, str]) -> argparse.ArgumentParser:
         prog="nacre",
         allow_abbrev=False,
         description="A learned image codec. IN and OUT may be - for standard input and output.",
-        epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done with losses, 130 interrupted, 143 terminated.",
+        epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done with losses, 130 interrupted, 143 terminated. Environment:"
+        " NACRE_WEIGHTS names a folder to look for weights in before the package's own, NACRE_MAX_PIXELS the largest"
+        " number of pixels of a picture where --max-pixels does not.",
     )
     _add_common(parser, defaults=True)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=_CommandParser)
@@ -97,6 +99,9 @@ def _add_encode(commands: Any) -> None:
         "--size", type=_size, metavar="BYTES", help="search the best quality that fits: 120000, 120k, 1.5M"
     )
     aim.add_argument("--psnr", type=_above_zero, metavar="DB", help="search the lowest quality that reaches DB")
+    encode.add_argument(
+        "-e", "--effort", type=_effort, metavar="N", help="1 (fastest) to 9 (smallest stream), default 2"
+    )
     encode.add_argument("--strip", action="store_true", help="leave out ICC profile, EXIF and XMP")
     encode.add_argument("--profile", help="weights to encode with, default fast")
     _add_codec(encode)
@@ -115,6 +120,7 @@ def _add_decode(commands: Any) -> None:
     decode.add_argument(
         "--keep-going", action="store_true", help="decode what is left of a damaged stream, name what is lost, exit 3"
     )
+    decode.add_argument("--light", action="store_true", help="decode by the light synthesis: faster, less exact")
     _add_codec(decode)
     _add_targets(decode, "IN's name with the format's ending")
 
@@ -146,9 +152,8 @@ def _add_codec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-pixels",
         type=_positive,
-        default=Limits().max_pixels,
         metavar="N",
-        help="refuse larger pictures, default 400 million",
+        help="refuse larger pictures, default NACRE_MAX_PIXELS or 400 million",
     )
     _add_weights(parser)
 
@@ -171,6 +176,13 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _quality(text: str) -> float:
     return _number(text, "quality", "a number in 0..100", lambda value: 0.0 <= value <= 100.0)
+
+
+def _effort(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and MIN_EFFORT <= int(text) <= MAX_EFFORT):
+        msg = f"the effort is {text!r}, must be a whole number in {MIN_EFFORT}..{MAX_EFFORT}"
+        raise argparse.ArgumentTypeError(msg)
+    return int(text)
 
 
 def _above_zero(text: str) -> float:

@@ -52,6 +52,7 @@ def encode(options: Namespace, console: Console) -> int:
                 bpp=options.bpp,
                 size=options.size,
                 psnr=options.psnr,
+                effort=options.effort,
                 strip=options.strip,
                 progress=step,
             )
@@ -87,6 +88,7 @@ def decode(options: Namespace, console: Console) -> int:
                 stopwatch,
                 region=options.region,
                 keep_going=options.keep_going,
+                light=options.light,
                 progress=step,
             )
         made = decoded.form

@@ -63,16 +63,23 @@ class PictureDecoder:
     """Reads one stream with the coder of its weights.
 
     units: the reader of the stream, before the first unit. keep_going: whether it was opened so; what is damaged or
-    missing is then replaced and told instead of raised. workers: tiles that are decoded at a time, each on a thread of
-    its own.
+    missing is then replaced and told instead of raised. light: by the light synthesis, which the weights must have.
+    workers: tiles that are decoded at a time, each on a thread of its own.
     """
 
     def __init__(
-        self, units: PictureReader, coder: TileCoder, workers: int, stopwatch: Stopwatch, *, keep_going: bool = False
+        self,
+        units: PictureReader,
+        coder: TileCoder,
+        workers: int,
+        stopwatch: Stopwatch,
+        *,
+        keep_going: bool = False,
+        light: bool = False,
     ) -> None:
         self._units, self._header, self._coder = units, units.header, coder
         self._workers = workers if units.header.tile_count > 1 else 1
-        self._stopwatch, self._keep_going = stopwatch, keep_going
+        self._stopwatch, self._keep_going, self._light = stopwatch, keep_going, light
         self._columns = tile_grid(self._header.width, self._header.height, self._header.tile_size)[1]
 
     def decode(self, region: Rectangle, sink: RowSink, progress: Progress | None = None) -> Decoded:
@@ -156,7 +163,7 @@ class PictureDecoder:
 
     def _pixels(self, piece: _Units, stopwatch: Stopwatch) -> Pixels:
         symbols = self._symbols(piece, stopwatch)
-        pixels = self._coder.reconstruct(symbols, self._coding(piece.tile), stopwatch)
+        pixels = self._coder.reconstruct(symbols, self._coding(piece.tile), stopwatch, light=self._light)
         if self._header.chroma != GREY:
             return pixels
         with stopwatch.part("colour"):

@@ -13,7 +13,6 @@ from PIL import Image
 
 from nacre.atomic import open_target
 from nacre.bitstream.errors import InputError
-from nacre.bitstream.limits import Limits
 from nacre.image import ImageCodec
 from nacre.media import FORMATS, Pixels, read_picture, to_image, write_picture
 from nacre.metrics import psnr
@@ -43,7 +42,7 @@ def run_demo(codec: ImageCodec, picture: str | None, folder: Path, quality: floa
 
     Raises InputError where the picture cannot be read or the folder not written, and as ImageCodec does.
     """
-    pixels = draw_scene() if picture is None else read_picture(picture, Limits())
+    pixels = draw_scene() if picture is None else read_picture(picture, codec.limits)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -16,6 +16,7 @@ from nacre.bitstream.header import GREY, NO_ALPHA, RGB, STRAIGHT_ALPHA, PictureH
 from nacre.bitstream.picture import AlphaUnit, PictureWriter, TileUnit
 from nacre.bitstream.units import BinaryWriter
 from nacre.blend import Tiled, blend
+from nacre.effort import DEFAULT_EFFORT, Effort
 from nacre.entropy.alpha import encode_alpha
 from nacre.parallel import Workers
 from nacre.picture import Band, PictureForm, Pixels, RowSource
@@ -48,13 +49,20 @@ class _Coded(NamedTuple):
 class PictureEncoder:
     """Writes pictures with one coder of tiles.
 
-    workers: tiles that are coded at a time, each on a thread of its own. progress: called behind every tile.
+    workers: tiles that are coded at a time, each on a thread of its own. progress: called behind every tile, and where
+    tiles are coded in the caller's thread also between refinements.
     """
 
     def __init__(
-        self, coder: TileCoder, tiling: Tiling, workers: int, stopwatch: Stopwatch, progress: Progress | None = None
+        self,
+        coder: TileCoder,
+        tiling: Tiling,
+        workers: int,
+        stopwatch: Stopwatch,
+        progress: Progress | None = None,
+        effort: Effort = DEFAULT_EFFORT,
     ) -> None:
-        self._coder, self._tiling, self._workers = coder, tiling, workers
+        self._coder, self._tiling, self._effort, self._workers = coder, tiling, effort, workers
         self._stopwatch, self._progress = stopwatch, progress
 
     def encode(self, source: RowSource, steps: int, file: BinaryWriter) -> PictureHeader:
@@ -62,7 +70,7 @@ class PictureEncoder:
         rows = _TileRows(source, self._header(source.form, steps))
         writer = PictureWriter(file, rows.header, source.form.metadata)
         with self._open_workers(rows.header) as workers:
-            for coded in workers.map(partial(self._code, rows.header), chain.from_iterable(rows)):
+            for coded in workers.map(partial(self._code, rows.header, workers), chain.from_iterable(rows)):
                 self._put(writer, coded, rows.header)
         writer.finish()
         return rows.header
@@ -76,7 +84,7 @@ class PictureEncoder:
         def decoded(workers: Workers) -> Iterator[tuple[Tile, Pixels]]:
             # Row of tiles by row of tiles: one is compared with the source's rows before these make room.
             for row in rows:
-                for coded, pixels in workers.map(partial(self._code_and_decode, header), row):
+                for coded, pixels in workers.map(partial(self._code_and_decode, header, workers), row):
                     self._put(writer, coded, header)
                     yield coded.tile, pixels
 
@@ -110,16 +118,27 @@ class PictureEncoder:
     def _open_workers(self, header: PictureHeader) -> Workers:
         return Workers(self._workers if header.tile_count > 1 else 1, self._stopwatch)
 
-    def _code(self, header: PictureHeader, piece: _Piece, stopwatch: Stopwatch) -> _Coded:
-        payload, check = self._coder.encode(piece.pixels, header.quality, stopwatch)
+    def _code(self, header: PictureHeader, workers: Workers, piece: _Piece, stopwatch: Stopwatch) -> _Coded:
+        go_on = partial(self._go_on, header, workers, piece)
+        payload, check = self._coder.encode(piece.pixels, header.quality, stopwatch, self._effort, go_on)
         return self._coded(piece, payload, check, stopwatch)
 
-    def _code_and_decode(self, header: PictureHeader, piece: _Piece, stopwatch: Stopwatch) -> tuple[_Coded, Pixels]:
-        payload, check, pixels = self._coder.encode_and_reconstruct(piece.pixels, header.quality, stopwatch)
+    def _code_and_decode(
+        self, header: PictureHeader, workers: Workers, piece: _Piece, stopwatch: Stopwatch
+    ) -> tuple[_Coded, Pixels]:
+        payload, check, pixels = self._coder.encode_and_reconstruct(
+            piece.pixels, header.quality, stopwatch, self._effort, partial(self._go_on, header, workers, piece)
+        )
         if header.chroma == GREY:
             with stopwatch.part("colour"):
                 pixels = to_grey(pixels)
         return self._coded(piece, payload, check, stopwatch), pixels
+
+    def _go_on(self, header: PictureHeader, workers: Workers, piece: _Piece) -> bool:
+        """Whether the work on a tile is still wanted; raises what `progress` raises."""
+        if workers.single and self._progress is not None:
+            self._progress(piece.tile.index, header.tile_count)
+        return workers.wanted
 
     def _coded(self, piece: _Piece, payload: bytes, check: int, stopwatch: Stopwatch) -> _Coded:
         index, alpha = piece.tile.index, None

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from nacre.bitstream.errors import InputError
+from nacre.bitstream.errors import InputError, WeightsError
 from nacre.bitstream.geometry import Rectangle
 from nacre.bitstream.header import PictureHeader
 from nacre.bitstream.limits import Limits
 from nacre.bitstream.picture import PictureReader
 from nacre.bitstream.units import BinaryWriter
 from nacre.decoder import Decoded, PictureDecoder
+from nacre.effort import parse_effort
 from nacre.encoder import PictureEncoder, Progress
 from nacre.forking import FORK_GATE
 from nacre.goal import DEFAULT_QUALITY, Encoded, encode_to_goal, parse_goal
@@ -28,6 +29,7 @@ from nacre.imagewrite import ImageSink, image_info
 from nacre.inspection import PictureInfo, inspect_stream, picture_info
 from nacre.media import Picture, open_rows
 from nacre.picture import ArraySink, RowSink, RowSource
+from nacre.pixellimit import choose_limits
 from nacre.sources import Source, open_source
 from nacre.stopwatch import Stopwatch
 from nacre.tile import TileCoder
@@ -78,11 +80,11 @@ class ImageCodec:
 
     profile: weights to encode with, by default 'fast'. threads: of the networks, by default as many as there are
     processors. weights: the folder to look for weights in, by default NACRE_WEIGHTS and the package. max_pixels: larger
-    pictures are refused, before memory is taken for them.
+    pictures are refused, before memory is taken for them; by default NACRE_MAX_PIXELS, or 400 million.
 
     Weights are found, verified and loaded when they are first needed, then kept. The methods raise WeightsNotFoundError
     where they are not installed, WeightsError where they are damaged, BackendError where ONNX Runtime fails; the
-    constructor raises InputError for an argument out of range. Every method takes a stopwatch to charge its time to.
+    constructor raises InputError for an argument or NACRE_MAX_PIXELS out of range. Every method takes a stopwatch to charge its time to.
     """
 
     def __init__(
@@ -90,20 +92,22 @@ class ImageCodec:
         profile: str | None = None,
         threads: int | None = None,
         weights: str | os.PathLike[str] | None = None,
-        max_pixels: int = Limits().max_pixels,
+        max_pixels: int | None = None,
     ) -> None:
         self._threads = usable_cpus() if threads is None else threads
         if not 1 <= self._threads <= MAX_THREADS:
             msg = f"threads is {threads}, must be 1..{MAX_THREADS}"
             raise InputError(msg)
-        if max_pixels < 1:
-            msg = f"max_pixels is {max_pixels}, must be at least 1"
-            raise InputError(msg)
         self._workers = min(self._threads, TILES_AT_ONCE)
         self._profile, self._folder = profile, weights
-        self._limits = Limits(max_pixels=max_pixels)
+        self._limits = choose_limits(max_pixels)
         self._lock = threading.Lock()
         self._coders: dict[tuple[str | None, bytes | None, int], TileCoder] = {}
+
+    @property
+    def limits(self) -> Limits:
+        """What pictures and streams may ask for."""
+        return self._limits
 
     def encode(
         self,
@@ -114,6 +118,7 @@ class ImageCodec:
         bpp: float | None = None,
         size: int | None = None,
         psnr: float | None = None,
+        effort: int | None = None,
         strip: bool = False,
     ) -> bytes:
         """The stream of a picture: PIL.Image, path, bytes, file object, or array (H, W[, 1..4]).
@@ -125,12 +130,15 @@ class ImageCodec:
         psnr: dB of the decoded picture, which is not lower and, if it can be, at most 0.05 dB higher.
         Where none of the encodes is that near, the nearest is kept, with a UserWarning.
 
-        strip: metadata is left out. Raises InputError where the picture cannot be read or is of a kind that cannot be
-        coded, where an argument is out of range, or where the picture cannot be coded to what was asked for; LimitError
-        where it is too large.
+        effort: 1 (fastest) to 9 (smallest stream at equal PSNR), by default 2; from 3 on each picture is optimized by
+        itself. strip: metadata is left out.
+
+        Raises InputError where the picture cannot be read or is of a kind that cannot be coded, where an argument is out
+        of range, or where the picture cannot be coded to what was asked for; LimitError where it is too large;
+        WeightsError where the weights have nothing to optimize a picture with.
         """
         file = io.BytesIO()
-        self.encode_to(image, file, quality, stopwatch, bpp=bpp, size=size, psnr=psnr, strip=strip)
+        self.encode_to(image, file, quality, stopwatch, bpp=bpp, size=size, psnr=psnr, effort=effort, strip=strip)
         return file.getvalue()
 
     def encode_to(
@@ -143,13 +151,16 @@ class ImageCodec:
         bpp: float | None = None,
         size: int | None = None,
         psnr: float | None = None,
+        effort: int | None = None,
         strip: bool = False,
         progress: Progress | None = None,
     ) -> Encoded:
         """Write the stream of a picture to a file object, which need not seek; arguments and errors are those of
         `encode`, progress that of `encode_rows`."""
         with open_rows(image, self._limits, strip=strip) as source:
-            return self.encode_rows(source, file, quality, stopwatch, bpp=bpp, size=size, psnr=psnr, progress=progress)
+            return self.encode_rows(
+                source, file, quality, stopwatch, bpp=bpp, size=size, psnr=psnr, effort=effort, progress=progress
+            )
 
     def encode_rows(
         self,
@@ -161,6 +172,7 @@ class ImageCodec:
         bpp: float | None = None,
         size: int | None = None,
         psnr: float | None = None,
+        effort: int | None = None,
         progress: Progress | None = None,
     ) -> Encoded:
         """Write the stream of a picture that is read row by row, in memory that grows with its width alone.
@@ -171,12 +183,13 @@ class ImageCodec:
         """
         form = source.form
         self._limits.check_picture(form.width, form.height)
-        goal = parse_goal(quality, bpp, size, psnr)
+        goal, level = parse_goal(quality, bpp, size, psnr), parse_effort(effort)
         stopwatch = stopwatch or Stopwatch()
         with stopwatch.part("rest"):
             tiling = choose_tiling(form.width, form.height)
             coder = self._coder(self._profile, tiles=tiling.size > 0)
-            encoder = PictureEncoder(coder, tiling, self._workers, stopwatch, progress)
+            coder.check_effort(level)
+            encoder = PictureEncoder(coder, tiling, self._workers, stopwatch, progress, level)
             return encode_to_goal(encoder, source, goal, file)
 
     def decode(
@@ -186,13 +199,14 @@ class ImageCodec:
         *,
         region: Region | None = None,
         keep_going: bool = False,
+        light: bool = False,
     ) -> Image:
         """The picture of a stream (bytes, path or file object) as a PIL.Image in mode L, LA, RGB or RGBA.
 
         Its info has icc_profile, exif and xmp where the stream has them. Arguments and errors as `decode_array`.
         """
         sink = ImageSink()
-        decoded = self.decode_rows(data, sink, stopwatch, region=region, keep_going=keep_going)
+        decoded = self.decode_rows(data, sink, stopwatch, region=region, keep_going=keep_going, light=light)
         sink.image.info.update(image_info(decoded.form))
         _warn_of_losses(decoded)
         return sink.image
@@ -204,19 +218,21 @@ class ImageCodec:
         *,
         region: Region | None = None,
         keep_going: bool = False,
+        light: bool = False,
     ) -> NDArray[np.uint8]:
         """The picture of a stream (bytes, path or file object), uint8 (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
 
         The last of 2 or 4 channels is alpha. region: left, top, width, height of the pixels that are wanted; only the
         tiles that these need are decoded. keep_going: damaged and missing tiles are mid-grey, with a UserWarning for
-        each loss, where otherwise an error is raised.
+        each loss, where otherwise an error is raised. light: by the light synthesis, faster and less exact; the pixels
+        are not those that the stream defines.
 
         Raises FormatError and its kinds where the stream is damaged, LimitError where the picture is too large,
         InputError for a region that is not in the picture, WeightsNotFoundError or WeightsMismatchError where the
-        weights that it names are not installed.
+        weights that it names are not installed, WeightsError where these have no light synthesis.
         """
         sink = ArraySink()
-        _warn_of_losses(self.decode_rows(data, sink, stopwatch, region=region, keep_going=keep_going))
+        _warn_of_losses(self.decode_rows(data, sink, stopwatch, region=region, keep_going=keep_going, light=light))
         return sink.array()
 
     def decode_rows(
@@ -227,6 +243,7 @@ class ImageCodec:
         *,
         region: Region | None = None,
         keep_going: bool = False,
+        light: bool = False,
         progress: Progress | None = None,
     ) -> Decoded:
         """Decode a stream to a sink row by row, in memory that grows with the picture's width alone.
@@ -239,11 +256,12 @@ class ImageCodec:
         with stopwatch.part("rest"), open_source(data) as reader:
             units = PictureReader(reader, self._limits, keep_going)
             wanted = _region(region, units.header)
-            return self._decoder(units, stopwatch, keep_going=keep_going).decode(wanted, sink, progress)
+            decoder = self._decoder(units, stopwatch, keep_going=keep_going, light=light)
+            return decoder.decode(wanted, sink, progress)
 
     def inspect(self, data: Source) -> PictureInfo:
         """Header and sizes of a stream (bytes, path or file object); raises FormatError and its kinds, LimitError."""
-        return inspect_stream(data)
+        return inspect_stream(data, self._limits)
 
     def verify(self, data: Source) -> Verification:
         """Check all checksums of a stream and decode all symbols and alpha, no pixels; raises as `decode_array`."""
@@ -252,11 +270,19 @@ class ImageCodec:
             symbols = self._decoder(units, Stopwatch()).verify()
             return Verification(picture_info(units), symbols)
 
-    def _decoder(self, units: PictureReader, stopwatch: Stopwatch, *, keep_going: bool = False) -> PictureDecoder:
+    def _decoder(
+        self, units: PictureReader, stopwatch: Stopwatch, *, keep_going: bool = False, light: bool = False
+    ) -> PictureDecoder:
         header = units.header
         check_tiles(header)
         coder = self._coder(header.profile, header.digest, tiles=header.tile_count > 1)
-        return PictureDecoder(units, coder, self._workers, stopwatch, keep_going=keep_going)
+        if light and store.LIGHT_SYNTHESIS not in coder.weights.files:
+            msg = (
+                f"the weights '{coder.weights.profile}' in {coder.weights.folder} have no light synthesis"
+                f" ({store.LIGHT_SYNTHESIS})"
+            )
+            raise WeightsError(msg)
+        return PictureDecoder(units, coder, self._workers, stopwatch, keep_going=keep_going, light=light)
 
     def _coder(self, profile: str | None, digest: bytes | None = None, *, tiles: bool) -> TileCoder:
         """The coder of installed weights, made once; without a digest, of those to encode with.

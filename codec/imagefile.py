@@ -16,12 +16,13 @@ from nacre.imagewrite import image_info
 from nacre.inspection import QUALITY_STEPS
 from nacre.metadata import EXIF_PREFIX
 from nacre.picture import PictureForm
+from nacre.pixellimit import choose_limits
 from nacre.plugin import FORMAT
 
 QUALITY_KEY = "nacre_quality"
 """The key of info for the quality 0..100 that the picture was encoded with."""
 
-_TARGETS = ("quality", "bpp", "size", "psnr", "strip")
+_OPTIONS = ("quality", "bpp", "size", "psnr", "effort", "strip")
 _METADATA = ("icc_profile", "exif", "xmp")
 _DAMAGE = (FormatError, InputError, LimitError)
 
@@ -64,8 +65,8 @@ class StreamImageFile(ImageFile.ImageFile):
         if self.tile:
             file = self._file()
             file.seek(0)
-            limit = max(Limits().max_pixels, self.width * self.height)  # Pillow's own limit was there before
             try:
+                limit = self._limits().max_pixels
                 decoded = decode(file, keep_going=ImageFile.LOAD_TRUNCATED_IMAGES, max_pixels=limit)
             except _DAMAGE as error:
                 raise OSError(str(error)) from error
@@ -85,11 +86,15 @@ class StreamImageFile(ImageFile.ImageFile):
         file = self._file()
         file.seek(0)
         try:
-            for _ in PictureReader(file):
+            for _ in PictureReader(file, self._limits()):
                 pass
         except _DAMAGE as error:
             raise OSError(str(error)) from error
         super().verify()
+
+    def _limits(self) -> Limits:
+        """Without NACRE_MAX_PIXELS, Pillow's own limit is the one: it was there before."""
+        return choose_limits(default=max(Limits().max_pixels, self.width * self.height))
 
     def _file(self) -> IO[bytes]:
         if self.fp is None:
@@ -99,13 +104,13 @@ class StreamImageFile(ImageFile.ImageFile):
 
 
 def save_stream(image: Image.Image, file: IO[bytes]) -> None:
-    """Encode an image whose `encoderinfo` may have quality, bpp, size, psnr and strip, as `nacre.encode` takes them,
+    """Encode an image whose `encoderinfo` may have quality, bpp, size, psnr, effort and strip, as `nacre.encode` takes them,
     and icc_profile, exif and xmp, which replace those of its info; None or empty bytes leave them out."""
     options: dict[str, Any] = image.encoderinfo
     info = image.info
     image.info = info | {key: _metadata(options[key]) for key in _METADATA if key in options}
     try:
-        encode_to(image, file, **{key: options[key] for key in _TARGETS if key in options})
+        encode_to(image, file, **{key: options[key] for key in _OPTIONS if key in options})
     finally:
         image.info = info
 

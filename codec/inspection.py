@@ -8,8 +8,8 @@ from typing import Any
 
 from nacre.bitstream.header import GREY, NO_ALPHA, PictureHeader
 from nacre.bitstream.limits import Limits
-from nacre.bitstream.picture import Part, PictureReader
-from nacre.bitstream.units import unit_name
+from nacre.bitstream.picture import PictureReader
+from nacre.bitstream.units import Part, unit_name
 from nacre.sources import Source, open_source
 
 QUALITY_STEPS = 256

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +26,7 @@ class Workers:
     def __init__(self, count: int, stopwatch: Stopwatch) -> None:
         self._count, self._stopwatch = count, stopwatch
         self._pool = ThreadPoolExecutor(count, "nacre") if count > 1 else None
+        self._stopping = threading.Event()
         self._clocks: list[Stopwatch] = []
         self._waited = 0.0
 
@@ -35,8 +37,19 @@ class Workers:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._pool is not None:
+            self._stopping.set()
             self._pool.shutdown(cancel_futures=True)
             self._stopwatch.charge(self._waited, self._clocks)
+
+    @property
+    def single(self) -> bool:
+        """Whether all is done in the calling thread."""
+        return self._pool is None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether results are still waited for; work that takes long is to end early where they are not."""
+        return not self._stopping.is_set()
 
     def map(self, function: Callable[[Item, Stopwatch], Result], items: Iterable[Item]) -> Iterator[Result]:
         """What the function gives for each item, in order; items are taken one more than there are threads ahead."""

@@ -12,14 +12,17 @@ from nacre.bitstream.header import GREY, NO_ALPHA
 from nacre.console import Console
 from nacre.endpoints import source
 from nacre.exits import Exit
+from nacre.pixellimit import choose_limits
 from nacre.weights.store import Weights, find_profiles, search_folders
+
+_INSTEAD = {"heavy_analysis": " instead of analysis", "light_synthesis": " instead of synthesis (decode --light)"}
 
 
 def info(options: Namespace, console: Console) -> int:
     """nacre info FILE."""
     from nacre.inspection import inspect_stream
 
-    found = inspect_stream(source(options.source))
+    found = inspect_stream(source(options.source), choose_limits())
     if options.json:
         _print_json(found.to_dict())
         return Exit.DONE
@@ -75,15 +78,15 @@ def models(options: Namespace, console: Console) -> int:
         places = " or ".join(str(place) for place in search_folders(options.weights))
         lines.append(f"no weights are installed in {places}")
     for weights in installed:
-        light = {part: count for part, count in weights.mac_per_pixel.items() if part != "heavy_analysis"}
+        counts = weights.mac_per_pixel
         lines += [
             f"{weights.profile} {weights.version}",
             f"  digest     {weights.digest.hex() if options.verbose else weights.stream_digest.hex()}",
             f"  folder     {weights.folder}",
             f"  size       {weights.size} bytes in {len(weights.files)} files",
-            f"  MAC/pixel  {sum(light.values()):.0f}",
+            f"  MAC/pixel  {sum(count for part, count in counts.items() if part not in _INSTEAD):.0f}",
         ]
-        lines += [f"    {part:<14}  {count:8.1f}" for part, count in weights.mac_per_pixel.items()]
+        lines += [f"    {part:<15}  {count:8.1f}{_INSTEAD.get(part, '')}" for part, count in counts.items()]
     console.answer("\n".join(lines))
     return Exit.DONE
 

@@ -12,6 +12,7 @@ Decoding reads z, runs the scale network, reads the symbols, and only then turns
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -21,13 +22,23 @@ from nacre.backend import Graph, scale_executor
 from nacre.bitstream.errors import ChecksumError, WeightsError
 from nacre.bitstream.geometry import padded_size, y_grid, z_grid
 from nacre.bitstream.header import MAX_QUALITY
+from nacre.effort import DEFAULT_EFFORT, MIN_EFFORT, Effort
 from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
 from nacre.entropy.network import IndexArray, IntegerNetwork
 from nacre.entropy.scales import SCALE_LEVELS
 from nacre.entropy.tables import MAX_SYMBOL, IntArray, TableSet
 from nacre.picture import Pixels
+from nacre.refine import Coded, Original, Refiner
 from nacre.stopwatch import Stopwatch
-from nacre.weights.store import Weights
+from nacre.weights.store import (
+    ANALYSIS,
+    HEAVY_ANALYSIS,
+    INT8_ANALYSIS,
+    LIGHT_SYNTHESIS,
+    REFINEMENT,
+    SYNTHESIS,
+    Weights,
+)
 
 Float32Array = NDArray[np.float32]
 
@@ -67,9 +78,21 @@ class TileCoder:
         self._offsets = np.array(weights.rounding_offsets, np.float32)
         self._offsets[: weights.skip_threshold] = NOT_CODED
         self._scale = scale_executor(weights, self._network, threads)
-        self._analysis = Graph(weights, "analysis.onnx", threads)
+        self._analysis = Graph(weights, _first(weights, HEAVY_ANALYSIS, ANALYSIS), threads)
+        self._fastest_analysis = Graph(weights, _first(weights, INT8_ANALYSIS, ANALYSIS), threads)
         self._context = Graph(weights, "context.onnx", threads)
-        self._synthesis = Graph(weights, "synthesis.onnx", threads)
+        self._synthesis = Graph(weights, SYNTHESIS, threads)
+        self._light_synthesis = Graph(weights, LIGHT_SYNTHESIS, threads)
+        self._refiner = Refiner(Graph(weights, REFINEMENT, threads), self._y_tables)
+
+    def check_effort(self, effort: Effort) -> None:
+        """Raise WeightsError where the weights lack what an effort needs."""
+        if effort.updates and REFINEMENT not in self.weights.files:
+            msg = (
+                f"effort is {effort.level}, must be {MIN_EFFORT}..{DEFAULT_EFFORT.level} with the weights"
+                f" '{self.weights.profile}' in {self.weights.folder}, which have no {REFINEMENT}"
+            )
+            raise WeightsError(msg)
 
     def row(self, quality: int) -> int:
         """The entropy row of a quality."""
@@ -79,19 +102,42 @@ class TileCoder:
         """The latent channels that the encoder codes at a quality."""
         return self.weights.live_channels[self.row(quality)]
 
-    def encode(self, pixels: Pixels, quality: int, stopwatch: Stopwatch) -> tuple[bytes, int]:
-        """The range coder's bytes and the symbols check of pixels (H, W, 3), or (H, W) for grey."""
-        payload, check, _ = self._encode(pixels, quality, stopwatch, ["symbols"])
+    def encode(
+        self,
+        pixels: Pixels,
+        quality: int,
+        stopwatch: Stopwatch,
+        effort: Effort = DEFAULT_EFFORT,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> tuple[bytes, int]:
+        """The range coder's bytes and the symbols check of pixels (H, W, 3), or (H, W) for grey.
+
+        go_on: asked between refinements; False ends them.
+        """
+        payload, check, _ = self._encode(pixels, quality, stopwatch, effort, go_on, ["symbols"])
         return payload, check
 
-    def encode_and_reconstruct(self, pixels: Pixels, quality: int, stopwatch: Stopwatch) -> tuple[bytes, int, Pixels]:
+    def encode_and_reconstruct(
+        self,
+        pixels: Pixels,
+        quality: int,
+        stopwatch: Stopwatch,
+        effort: Effort = DEFAULT_EFFORT,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> tuple[bytes, int, Pixels]:
         """As `encode`, and the pixels (H, W, 3) that a decoder makes of it."""
         height, width = pixels.shape[:2]
-        payload, check, (y_hat,) = self._encode(pixels, quality, stopwatch, ["symbols", "y_hat"])
+        payload, check, (y_hat,) = self._encode(pixels, quality, stopwatch, effort, go_on, ["symbols", "y_hat"])
         return payload, check, self._synthesize(y_hat, quality, height, width, stopwatch)
 
     def _encode(
-        self, pixels: Pixels, quality: int, stopwatch: Stopwatch, outputs: list[str]
+        self,
+        pixels: Pixels,
+        quality: int,
+        stopwatch: Stopwatch,
+        effort: Effort,
+        go_on: Callable[[], bool],
+        outputs: list[str],
     ) -> tuple[bytes, int, list[Float32Array]]:
         """Bytes, check, and the outputs of the context graph behind the first, which is `symbols`."""
         height, width = pixels.shape[:2]
@@ -100,18 +146,44 @@ class TileCoder:
         with stopwatch.part("colour"):
             padded = _pad(pixels)
         with stopwatch.part("analysis"):
-            y, z = self._analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": _position(quality)})
+            analysis = self._fastest_analysis if effort.fastest else self._analysis
+            y, z = analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": _position(quality)})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
             index = self._scale(z_symbols, row)
-            rounding = self._rounding(index[:, :rows, :columns], live, y.shape)
-            symbols, *others = self._run_context(outputs, y, z, rounding, encoding=True)
-        coded = np.clip(symbols[0, :, :rows, :columns], -MAX_SYMBOL, MAX_SYMBOL).astype(np.int32)
+            rounding = self._rounding(index, live, rows, columns)
+            if not effort.updates:
+                symbols, *others = self._run_context(outputs, y, z, rounding, encoding=True)
+        if effort.updates:
+            with stopwatch.part("refinement"):
+                original = Original.of(padded, height, width, _position(quality))
+                symbols, *others = self._refine(y, z, index, rounding, original, effort.updates, go_on)
+        np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
+        coded = symbols[0, :, :rows, :columns].astype(np.int16)
         with stopwatch.part("coder"):
             data = encode_tile(
                 z_symbols, coded, index[:, :rows, :columns], row, self._z_tables, self._y_tables, live, skip
             )
             return data, symbols_check(z_symbols, coded[:live]), others
+
+    def _refine(
+        self,
+        y: Float32Array,
+        z: Float32Array,
+        index: IndexArray,
+        rounding: Float32Array,
+        original: Original,
+        updates: int,
+        go_on: Callable[[], bool],
+    ) -> Coded:
+        """The context graph's outputs for y (1, C, h, w), refined."""
+
+        def run_context(target: Float32Array, rounding: Float32Array) -> Coded:
+            return Coded(*self._run_context(["symbols", "y_hat"], target, z, rounding, encoding=True))
+
+        coded = rounding[0] > NOT_CODED
+        first = run_context(y, rounding)
+        return self._refiner.refine(y, first, coded, index[coded], rounding, original, run_context, updates, go_on)
 
     def decode_symbols(self, data: bytes, check: int, coding: TileCoding, stopwatch: Stopwatch) -> TileSymbols:
         """The symbols of a tile, in integers alone.
@@ -142,8 +214,10 @@ class TileCoder:
             raise ChecksumError(msg)
         return symbols
 
-    def reconstruct(self, symbols: TileSymbols, coding: TileCoding, stopwatch: Stopwatch) -> Pixels:
-        """The pixels (height, width, 3) of decoded symbols; a view into a padded array."""
+    def reconstruct(
+        self, symbols: TileSymbols, coding: TileCoding, stopwatch: Stopwatch, *, light: bool = False
+    ) -> Pixels:
+        """The pixels (height, width, 3) of decoded symbols, a view into a padded array; or by the light synthesis."""
         shape = (1, self.weights.latent_channels, *y_grid(*padded_size(coding.width, coding.height)))
         rows, columns = symbols.y.shape[1:]
         target = np.zeros(shape, np.float32)
@@ -152,11 +226,21 @@ class TileCoder:
         z = symbols.z[np.newaxis].astype(np.float32)
         with stopwatch.part("entropy networks"):
             (y_hat,) = self._run_context(["y_hat"], target, z, nearest, encoding=False)
-        return self._synthesize(y_hat, coding.quality, coding.height, coding.width, stopwatch)
+        return self._synthesize(y_hat, coding.quality, coding.height, coding.width, stopwatch, light=light)
 
-    def _synthesize(self, y_hat: Float32Array, quality: int, height: int, width: int, stopwatch: Stopwatch) -> Pixels:
+    def _synthesize(
+        self,
+        y_hat: Float32Array,
+        quality: int,
+        height: int,
+        width: int,
+        stopwatch: Stopwatch,
+        *,
+        light: bool = False,
+    ) -> Pixels:
+        synthesis = self._light_synthesis if light else self._synthesis
         with stopwatch.part("synthesis"):
-            (image,) = self._synthesis.run(["image"], {"y_hat": y_hat, "position": _position(quality)})
+            (image,) = synthesis.run(["image"], {"y_hat": y_hat, "position": _position(quality)})
         pixels: Pixels = image[0, :height, :width]
         return pixels
 
@@ -166,14 +250,15 @@ class TileCoder:
         inputs = {"target": target, "z_hat": z_hat, "rounding": rounding, "encoding": np.array([encoding], np.float32)}
         return self._context.run(outputs, inputs)
 
-    def _rounding(self, index: IndexArray, live: int, shape: tuple[int, ...]) -> Float32Array:
+    def _rounding(self, index: IndexArray, live: int, rows: int, columns: int) -> Float32Array:
         """What the context graph adds to magnitudes before it cuts them to integers, the encoder's choice.
 
-        For a latent of `shape` (1, C, h, w) and index (C, rows, columns); NOT_CODED where the stream holds no symbol.
+        For index (C, h, w) of a latent (1, C, h, w); NOT_CODED where the stream holds no symbol: in channels from
+        `live` on and in places from `rows` and `columns` on.
         """
-        rows, columns = index.shape[1:]
-        rounding = np.full(shape, NOT_CODED, np.float32)
-        rounding[0, :live, :rows, :columns] = self._offsets[index[:live]]
+        rounding = self._offsets.take(index[np.newaxis], mode="clip")
+        for beyond in (np.s_[:, live:], np.s_[:, :, rows:], np.s_[..., columns:]):
+            rounding[beyond] = NOT_CODED
         return rounding
 
     def _check_parts(self) -> None:
@@ -199,6 +284,11 @@ def to_grey(pixels: Pixels) -> Pixels:
     red, green, blue = (pixels[..., channel] for channel in range(3))
     grey: Pixels = ((red.astype(np.uint16) + green + blue + 1) // 3).astype(np.uint8)
     return grey
+
+
+def _first(weights: Weights, *names: str) -> str:
+    """The first of several files that the weights have; the last one is always there."""
+    return next((name for name in names if name in weights.files), names[-1])
 
 
 def _position(quality: int) -> Float32Array:

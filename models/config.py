@@ -38,6 +38,8 @@ class ImageConfig:
     synthesis_blocks: int = 4
     synthesis_latent_hidden: int = 320  # at 1/16
     synthesis_latent_blocks: int = 2
+    light_blocks: int = 0  # of a lighter synthesis for the same streams; 0: none
+    light_hidden: int = 192  # at 1/16
     context_width: int = 192  # at 1/32
     context_hidden: int = 256  # at 1/64
     scale_hidden: int = 128  # at 1/64 and 1/32
@@ -50,8 +52,13 @@ class ImageConfig:
 
     @property
     def has_heavy_analysis(self) -> bool:
-        """Whether there is a heavier analysis beside the light one."""
+        """Whether there is a heavier analysis beside the ordinary one."""
         return self.heavy_blocks > 0 or self.heavy_latent_blocks > 0
+
+    @property
+    def has_light_synthesis(self) -> bool:
+        """Whether there is a lighter synthesis beside the ordinary one."""
+        return self.light_blocks > 0
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a manifest or a checkpoint."""

@@ -38,7 +38,12 @@ class ContextDecoder(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(
-        self, target: Tensor, z_hat: Tensor, rounding: Tensor | None = None, encoding: Tensor | float = 1.0
+        self,
+        target: Tensor,
+        z_hat: Tensor,
+        rounding: Tensor | None = None,
+        encoding: Tensor | float = 1.0,
+        condition: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Residual (target - mean) / width and reconstruction y_hat, both (B, latent_channels, h, w), h and w even.
 
@@ -46,9 +51,12 @@ class ContextDecoder(nn.Module):
         already, so that one graph serves both ends. ``rounding`` (same shape) is added to the residual's magnitude
         before it is cut down to an integer: 0.5 rounds to the nearest, less widens the zone of every smaller symbol,
         ``NOT_CODED`` makes the symbol zero. The residual returned is then the symbol. Without it the residual comes as
-        it is, and the reconstruction from its nearest integer, the gradient passing straight through.
+        it is, and the reconstruction from its nearest integer, the gradient passing straight through. ``condition``
+        (B, context_width, h/2, w/2): what else the decoder knows, added to the first state.
         """
         state = F.pixel_shuffle(self.hyper_up(torch.relu(self.hyper(z_hat))), 2)
+        if condition is not None:
+            state = state + condition
         batch, channels, height, width = target.shape
         grid = F.pixel_unshuffle(target, 2).view(batch, channels, 4, height // 2, width // 2)
         if rounding is not None:

@@ -1,7 +1,7 @@
 """Modules to ONNX graphs. Parameter names stay those of the modules, so that training can start from a graph.
 
 Weights are stored in half precision and widened by a Cast in the graph; runtimes fold it when a graph is loaded. The
-graph of the scale decoder is made of matrix products over gathered neighbours alone, exact in float32.
+graph of the scale decoder is written in 8-bit operators, exact by argument and tested when it is loaded.
 """
 
 from __future__ import annotations
@@ -9,21 +9,23 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from nacre.entropy.network import IntegerNetwork
+from nacre.models.adjoint import DistortionGradient
+from nacre.models.context import STEP_ORDER
+from nacre.models.graph import FLOAT, INT64, OPSET, UINT8, GraphBuilder, value
 from nacre.models.image import ImageModel
 from nacre.models.scale_decoder import Z_MAX
-from nacre.models.transforms import denormalize, normalize
-from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS
+from nacre.models.transforms import LATENT_STRIDE, PATCH, denormalize, normalize
+from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, LIGHT_SYNTHESIS, REFINEMENT, SYNTHESIS
 
-OPSET = 17
 HALF_MINIMUM = 64  # smaller initializers stay in single precision
 
 
@@ -43,15 +45,70 @@ class AnalysisGraph(nn.Module):
 
 
 class ContextGraph(nn.Module):
-    """target, z_hat, rounding, encoding (1,) -> symbols, y_hat: one graph for both ends (see ContextDecoder)."""
+    """target, z_hat, rounding, encoding (1,) -> symbols, y_hat: one graph for both ends (see ContextDecoder).
+
+    The same mathematics with channels last: a quarter of the grid is then made of whole rows of channels, which are
+    copied, where ``pixel_unshuffle`` moves single numbers, and every 1x1 convolution is a matrix product. At ties, and
+    only there, the encoder's rounding may choose the other integer.
+    """
 
     def __init__(self, model: ImageModel) -> None:
         super().__init__()
         self.context = model.context
 
     def forward(self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor) -> tuple[Tensor, Tensor]:
-        symbols, y_hat = self.context(target, z_hat, rounding, encoding)
-        return symbols, y_hat
+        context = self.context
+        channels = target.shape[1]
+        state, height, width = self._first_state(z_hat)
+        targets = self._quarters(target, channels, height, width)
+        offsets = self._quarters(rounding, channels, height, width)
+        symbols, decoded = [target] * 4, [target] * 4
+        for step, place in enumerate(STEP_ORDER):
+            spatial = state.reshape(1, height, width, -1).permute(0, 3, 1, 2)
+            features = context.spatial[step](spatial).permute(0, 2, 3, 1).reshape(height * width, -1)
+            parameters = _product(torch.relu(_product(features, context.mix[step])), context.predict[step])
+            mean = parameters[:, :channels] if context.step_width else parameters
+            residual = targets[place] - encoding * mean
+            if context.step_width:
+                step_size = torch.exp(0.5 * torch.tanh(parameters[:, channels:]))
+                residual = residual * (encoding / step_size + (1.0 - encoding))
+            # sign(r) floor(abs(r) + offset) is the integer next to r moved towards 0 by 1/2 - offset
+            threshold = 0.5 - offsets[place]
+            symbol = torch.round(residual - torch.maximum(torch.minimum(residual, threshold), -threshold))
+            y_hat = mean + (symbol * step_size if context.step_width else symbol)
+            symbols[place], decoded[place] = symbol, y_hat
+            if step < len(context.absorb):
+                state = state + _product(y_hat, context.absorb[step])
+        return self._whole(symbols, channels, height, width), self._whole(decoded, channels, height, width)
+
+    def _first_state(self, z_hat: Tensor) -> tuple[Tensor, int, int]:
+        """The state (height * width, C) before the first step, and the sides of its grid at 1/32."""
+        context = self.context
+        hidden = torch.relu(context.hyper(z_hat))
+        _, inputs, rows, columns = hidden.shape
+        outputs = context.hyper_up.weight.shape[0] // 4
+        weight = context.hyper_up.weight.flatten(1).view(outputs, 4, inputs).permute(1, 0, 2).reshape(-1, inputs)
+        bias = context.hyper_up.bias.view(outputs, 4).permute(1, 0).flatten()
+        fine = F.linear(hidden.permute(0, 2, 3, 1).reshape(-1, inputs), weight, bias)
+        state = fine.view(rows, columns, 2, 2, outputs).permute(0, 2, 1, 3, 4).reshape(-1, outputs)
+        return state, 2 * rows, 2 * columns
+
+    @staticmethod
+    def _quarters(x: Tensor, channels: int, height: int, width: int) -> Tensor:
+        """Places 2 * dy + dx of the 2x2 grid, (4, height * width, channels), of x (1, channels, 2 height, 2 width)."""
+        rows = x.view(channels, -1).t().reshape(height, 2, width, 2, channels)
+        return rows.permute(1, 3, 0, 2, 4).reshape(4, -1, channels)
+
+    @staticmethod
+    def _whole(parts: list[Tensor], channels: int, height: int, width: int) -> Tensor:
+        """The inverse of ``_quarters``."""
+        grid = torch.stack(parts).view(2, 2, height, width, channels).permute(2, 0, 3, 1, 4)
+        return grid.reshape(-1, channels).t().reshape(1, channels, 2 * height, 2 * width)
+
+
+def _product(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """A 1x1 convolution of rows x (n, inputs)."""
+    return F.linear(x, layer.weight.flatten(1), layer.bias)
 
 
 class SynthesisGraph(nn.Module):
@@ -62,9 +119,26 @@ class SynthesisGraph(nn.Module):
         self.synthesis = model.synthesis
 
     def forward(self, y_hat: Tensor, position: Tensor) -> Tensor:
-        return (
-            torch.round(denormalize(self.synthesis(y_hat, position))).clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-        )
+        return _to_uint8(self.synthesis(y_hat, position)).permute(0, 2, 3, 1)
+
+
+class LightSynthesisGraph(nn.Module):
+    """As ``SynthesisGraph``, by the lighter synthesis: whole rows of 16 pixels are copied to their places."""
+
+    def __init__(self, model: ImageModel) -> None:
+        super().__init__()
+        self.light_synthesis = model.light_synthesis
+
+    def forward(self, y_hat: Tensor, position: Tensor) -> Tensor:
+        samples = _to_uint8(self.light_synthesis.samples(y_hat, position))
+        _, _, height, width = samples.shape
+        rows = samples.permute(0, 2, 3, 1).reshape(1, height, width, LATENT_STRIDE, -1).permute(0, 1, 3, 2, 4)
+        return rows.reshape(1, LATENT_STRIDE * height, LATENT_STRIDE * width, 3)
+
+
+def _to_uint8(x: Tensor) -> Tensor:
+    """Normalized samples as pixels."""
+    return torch.round(denormalize(x)).clamp(0, 255).to(torch.uint8)
 
 
 def _trace(
@@ -114,7 +188,7 @@ def _halve(graph: onnx.ModelProto) -> onnx.ModelProto:
 
 @torch.no_grad()
 def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
-    """The float graphs: analysis, the heavier one where there is one, context and synthesis, by file name."""
+    """The float graphs by file name; the heavier analysis and the lighter synthesis where there are such."""
     model = model.eval().cpu().to(memory_format=torch.contiguous_format)
     config = model.config
     position = torch.tensor([0.5])
@@ -137,80 +211,85 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
         ("symbols", "y_hat"),
         {"target": grid, "rounding": grid, "z_hat": {2: "hz", 3: "wz"}, "symbols": grid, "y_hat": grid},
     )
-    graphs["synthesis.onnx"] = _trace(
-        SynthesisGraph(model),
-        (latent, position),
-        ("y_hat", "position"),
-        ("image",),
-        {"y_hat": grid, "image": {1: "height", 2: "width"}},
+    syntheses: list[tuple[str, nn.Module]] = [(SYNTHESIS, SynthesisGraph(model))]
+    if config.has_light_synthesis:
+        syntheses.append((LIGHT_SYNTHESIS, LightSynthesisGraph(model)))
+    for name, module in syntheses:
+        graphs[name] = _trace(
+            module,
+            (latent, position),
+            ("y_hat", "position"),
+            ("image",),
+            {"y_hat": grid, "image": {1: "height", 2: "width"}},
+        )
+    samples = torch.zeros(1, 3 * PATCH**2, 16, 16, dtype=torch.uint8)
+    fine = {2: "h8", 3: "w8"}
+    graphs[REFINEMENT] = _trace(
+        DistortionGradient(model),
+        (latent, samples, samples, position),
+        ("y_hat", "patches", "counted", "position"),
+        ("gradient", "distortion"),
+        {"y_hat": grid, "patches": fine, "counted": fine, "gradient": grid},
     )
     return {name: _halve(graph) for name, graph in graphs.items()}
 
 
 def export_scale_decoder(network: IntegerNetwork) -> onnx.ModelProto:
-    """The integer network carried in float32: z (1, Cz, h, w), row int64 (1,) -> index uint8 (1, C, 4h, 4w).
+    """The integer network: z (1, Cz, h, w), row int64 (1,) -> index uint8 (1, C, 4h, 4w).
 
-    Only slices, 1x1 convolutions, additions, products by powers of two, floor and clip, each exact below 2^24.
+    Every layer is one QLinearConv with inputs in uint8, z moved by 128, and weights whose products fit 16 bits in
+    pairs. It accumulates in int32, multiplies by 2^-s in float32, rounds half to even and cuts off at 0 and 255. That
+    is floor((x + 2^(s-1)) / 2^s) for all x but the ties, and the factor is the next float above 2^-s: it moves a
+    positive tie up by 1 or 2 ulp, as wanted, a negative one down, to where 0 is the result either way, and cannot
+    reach anything else, since the next smaller fraction below a tie is 2^-s away and 2 ulp are at most 2^(bits - 23).
     """
-    nodes: list[onnx.NodeProto] = []
-    initializers: list[onnx.TensorProto] = []
-
-    def constant(name: str, values: np.ndarray) -> str:  # type: ignore[type-arg]
-        initializers.append(numpy_helper.from_array(values, name))
-        return name
-
-    def node(kind: str, inputs: Sequence[str], name: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
-
-    current = "z"
-    pads = constant("pads", np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64))
-    axes = constant("axes", np.array([2, 3], np.int64))
-    zero, one_axis = constant("zero", np.zeros(1, np.float32)), constant("spatial", np.array([2, 3], np.int64))
+    graph = GraphBuilder()
+    one, zero = graph.constant("one", np.float32(1)), graph.constant("zero", np.uint8(0))
+    input_zero = graph.constant("z_zero", np.uint8(Z_MAX + 1))
+    shifted = graph.node("Add", ["z", graph.constant("z_offset", np.float32(Z_MAX + 1))], "shifted")
+    current = graph.cast(shifted, "z_uint8", UINT8)
     for number, layer in enumerate(network.layers):
-        if layer.kind == "conv3":
-            padded = node("Pad", [current, pads, zero], f"pad{number}")
-            parts = []
-            for dy in range(3):
-                for dx in range(3):
-                    tap = f"{number}.{dy}{dx}"
-                    start = constant(f"start{tap}", np.array([dy, dx], np.int64))
-                    # an end of -2 + d, or beyond the end for d = 2, leaves the unpadded size
-                    ends = [d - 2 if d < 2 else np.iinfo(np.int64).max for d in (dy, dx)]
-                    end = constant(f"end{tap}", np.array(ends, np.int64))
-                    parts.append(node("Slice", [padded, start, end, axes], f"tap{tap}"))
-            current = node("Concat", parts, f"columns{number}", axis=1)
-        outputs = layer.weight.shape[0]
-        weight = constant(f"weight{number}", layer.weight.astype(np.float32)[:, :, None, None])
-        rounding = (1 << layer.shift.astype(np.int64)) >> 1
-        bias_rows = layer.bias.astype(np.int64) + rounding
-        total = node("Conv", [current, weight], f"product{number}")
-        if len(bias_rows) > 1:
-            table = constant(f"bias{number}", bias_rows.astype(np.float32))
-            picked = node("Gather", [table, "row"], f"row{number}", axis=0)
-            bias = node("Unsqueeze", [picked, one_axis], f"rowbias{number}")
-        else:
-            bias = constant(f"bias{number}", bias_rows.astype(np.float32).reshape(1, outputs, 1, 1))
-        total = node("Add", [total, bias], f"sum{number}")
-        factor = np.exp2(-layer.shift.astype(np.float32)).reshape(1, outputs, 1, 1)
-        scaled = node("Mul", [total, constant(f"factor{number}", factor)], f"scaled{number}")
-        floored = node("Floor", [scaled], f"floor{number}")
-        low = constant(f"low{number}", np.array(layer.low, np.float32))
-        high = constant(f"high{number}", np.array(layer.high, np.float32))
-        current = node("Clip", [floored, low, high], f"activation{number}")
+        bits = int(layer.high).bit_length()
+        if layer.low != 0 or bits > 8 or int(layer.shift.max()) + bits >= 23:
+            msg = f"scale decoder: layer {number}: range {layer.low}..{layer.high}, shift {layer.shift.max()}: no graph"
+            raise ValueError(msg)
+        outputs, side = len(layer.weight), 3 if layer.kind == "conv3" else 1
+        # place-major channels before upsampling: what moves then is whole rows of channels
+        order = np.arange(outputs).reshape(-1, 4).T.ravel() if layer.upsample else np.arange(outputs)
+        weight = layer.weight.reshape(outputs, side, side, -1).transpose(0, 3, 1, 2)[order]
+        factor = np.nextafter(np.exp2(-layer.shift[order].astype(np.float32)), np.float32(2), dtype=np.float32)
+        bias = graph.constant(f"bias{number}", layer.bias[:, order] if len(layer.bias) > 1 else layer.bias[0, order])
+        if len(layer.bias) > 1:
+            picked = graph.node("Gather", [bias, "row"], f"row{number}", axis=0)
+            bias = graph.node("Squeeze", [picked, graph.integers(0)], f"row_bias{number}")
+        parameters = (
+            graph.constant(f"weight{number}", weight),
+            graph.constant(f"factor{number}", factor),
+            graph.constant(f"weight_zero{number}", np.zeros(outputs, np.int8)),
+        )
+        inputs = [current, one, input_zero, *parameters, one, zero, bias]
+        current = graph.node("QLinearConv", inputs, f"layer{number}", kernel_shape=[side, side], pads=[side // 2] * 4)
+        input_zero = zero
+        if layer.high < 255:
+            current = graph.node(
+                "Min", [current, graph.constant(f"high{number}", np.uint8(layer.high))], f"cut{number}"
+            )
         if layer.upsample:
-            current = node("DepthToSpace", [current], f"upsampled{number}", blocksize=2, mode="CRD")
-    node("Cast", [current], "index", to=TensorProto.UINT8)
-    graph = helper.make_graph(
-        nodes,
+            current = _upsample(graph, current, outputs // 4, f"up{number}")
+    graph.node("Identity", [current], "index")
+    return graph.model(
         "scale_decoder",
-        [
-            helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, network.in_channels, "h", "w"]),
-            helper.make_tensor_value_info("row", TensorProto.INT64, [1]),
-        ],
-        [helper.make_tensor_value_info("index", TensorProto.UINT8, [1, network.out_channels, "hy", "wy"])],
-        initializers,
+        [value("z", FLOAT, 1, network.in_channels, "h", "w"), value("row", INT64, 1)],
+        [value("index", UINT8, 1, network.out_channels, "hy", "wy")],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-    onnx.checker.check_model(model)
-    return model
+
+
+def _upsample(graph: GraphBuilder, source: str, channels: int, name: str) -> str:
+    """(1, 4 C, h, w), channels (2 dy + dx) C + c -> (1, C, 2h, 2w), by way of channels last."""
+    rows = graph.transpose(source, f"{name}.last", 0, 2, 3, 1)
+    sides = graph.sides(rows, f"{name}.sides", 1)
+    pairs = graph.reshape(rows, f"{name}.pairs", sides, 2, 2 * channels)
+    moved = graph.transpose(pairs, f"{name}.moved", 0, 2, 1, 3)
+    double = graph.node("Mul", [sides, graph.integers(2)], f"{name}.double")
+    whole = graph.reshape(moved, f"{name}.whole", 1, double, channels)
+    return graph.transpose(whole, name, 0, 3, 1, 2)

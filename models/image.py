@@ -13,7 +13,7 @@ from nacre.models.context import NOT_CODED, ContextDecoder
 from nacre.models.prior import HyperPrior
 from nacre.models.rounding import round_ste
 from nacre.models.scale_decoder import Z_MAX, ScaleDecoder
-from nacre.models.transforms import Analysis, HyperAnalysis, Synthesis, denormalize, normalize
+from nacre.models.transforms import Analysis, HyperAnalysis, LightSynthesis, Synthesis, denormalize, normalize
 
 
 class ImageModel(nn.Module):
@@ -42,6 +42,8 @@ class ImageModel(nn.Module):
         if self.config.has_heavy_analysis:
             self.heavy_analysis = Analysis(self.config, heavy=True)
         self.synthesis = Synthesis(self.config)
+        if self.config.has_light_synthesis:
+            self.light_synthesis = LightSynthesis(self.config)
         self.hyper_analysis = HyperAnalysis(self.config)
         self.prior = HyperPrior(self.config)
         self.scale_decoder = ScaleDecoder(self.config)
@@ -75,6 +77,7 @@ class ImageModel(nn.Module):
         offsets: Tensor | None = None,
         skip_threshold: int = 0,
         heavy: bool = False,
+        light: bool = False,
     ) -> dict[str, Any]:
         """As ``forward`` between normalized pixels (see transforms.py), or their 8x8 patches, quality (B,).
 
@@ -83,9 +86,20 @@ class ImageModel(nn.Module):
 
         ``hard``: likelihoods of the rounded symbols instead of noisy ones. With ``offsets`` (64,), the rounding offset
         of each scale index, symbols are those that an encoder would write: rounded so, and where the index is below
-        ``skip_threshold``, zero and free. ``heavy``: by the heavier analysis, which the configuration must have.
+        ``skip_threshold``, zero and free. ``heavy``: by the heavier analysis, ``light``: by the lighter synthesis, each
+        of which the configuration must have; with ``light``, nothing else gets a gradient.
         """
         position = quality / 100.0
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not light):
+            y_hat, likelihoods = self._latent(x, position, hard, offsets, skip_threshold, heavy)
+        synthesis = self.light_synthesis if light else self.synthesis
+        x_hat = synthesis(y_hat, position) if x.shape[1] == 3 else synthesis.patches(y_hat, position).float()
+        return {"x_hat": x_hat, "likelihoods": likelihoods}
+
+    def _latent(
+        self, x: Tensor, position: Tensor, hard: bool, offsets: Tensor | None, skip_threshold: int, heavy: bool
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """y_hat (B, C, H/16, W/16) and the likelihoods; arguments as ``code``, position (B,) in 0..1."""
         row = self.row_position(position)
         y = (self.heavy_analysis if heavy else self.analysis)(x, position)
         z = self.hyper_analysis(y)
@@ -104,5 +118,4 @@ class ImageModel(nn.Module):
             else:
                 likelihood_y = self.conditional(residual + torch.rand_like(residual) - 0.5, index)
                 likelihood_z = self.prior(z + torch.rand_like(z) - 0.5, row)
-        x_hat = self.synthesis(y_hat, position) if x.shape[1] == 3 else self.synthesis.patches(y_hat, position).float()
-        return {"x_hat": x_hat, "likelihoods": {"y": likelihood_y, "z": likelihood_z}}
+        return y_hat, {"y": likelihood_y, "z": likelihood_z}

@@ -18,9 +18,9 @@ from nacre.entropy.network import IntegerNetwork
 from nacre.models.config import ImageConfig
 from nacre.models.image import ImageModel
 from nacre.models.scale_decoder import IntegerConv
-from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS
+from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, LIGHT_SYNTHESIS, SYNTHESIS
 
-GRAPHS = (ANALYSIS, "context.onnx", "synthesis.onnx")
+GRAPHS = (ANALYSIS, "context.onnx", SYNTHESIS)
 SCALE_PREFIX = "scale."
 
 
@@ -67,7 +67,8 @@ def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
         model = ImageModel(config)
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         parameters: dict[str, Tensor] = {}
-        for file in (*GRAPHS, HEAVY_ANALYSIS) if config.has_heavy_analysis else GRAPHS:
+        optional = {HEAVY_ANALYSIS: config.has_heavy_analysis, LIGHT_SYNTHESIS: config.has_light_synthesis}
+        for file in (*GRAPHS, *(name for name, there in optional.items() if there)):
             for name, array in _initializers(onnx.load(folder / file)).items():
                 if name in shapes:
                     parameters[name] = torch.from_numpy(array).view(shapes[name])

@@ -133,10 +133,20 @@ def test_training_saves_resumes_and_exports(
     parameters = torch.load(leg / "state.pt")["model"]
     assert torch.equal(parameters["analysis.embed.weight"], state["average"]["analysis.embed.weight"])
     assert not torch.equal(parameters["synthesis.head.weight"], state["average"]["synthesis.head.weight"])
+    # a lighter synthesis for the rest as it is
+    lighter = tmp_path / "lighter"
+    command = _arguments(shards, lighter, "--minutes", "0.02", "--start", str(out), "--light")
+    assert train.main([*command, "--only", "light_synthesis."]) == 0
+    state, parameters = (torch.load(run / "state.pt")["average"] for run in (out, lighter))
+    assert all(torch.equal(parameters[name], value) for name, value in state.items())
+    assert not torch.equal(parameters["light_synthesis.gain.log_gain"], state["synthesis.gain.log_gain"])
     capsys.readouterr()
     folder = tmp_path / "weights"
-    assert export.main([str(out), str(folder), "--data", str(shards), "--threads", "1", "--note", "test"]) == 0
-    assert "J as shipped" in capsys.readouterr().out
+    assert export.main([str(lighter), str(folder), "--data", str(shards), "--threads", "1", "--note", "test"]) == 0
+    printed = capsys.readouterr().out
+    assert "J as shipped" in printed
+    assert "J with the light synthesis" in printed
+    assert (folder / "synthesis_light.onnx").exists()
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["training"]["note"] == "test"
     assert manifest["live_channels"] == sorted(manifest["live_channels"])

@@ -27,13 +27,15 @@ from nacre.models.context import NOT_CODED
 from nacre.models.export import export_graphs, export_scale_decoder
 from nacre.models.image import ImageModel
 from nacre.models.published import SCALE_PREFIX, load_published, training_arrays
+from nacre.models.quantized import export_quantized_analysis
 from nacre.models.scale_decoder import Z_MAX
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables
 from nacre.models.transforms import normalize
 from nacre.tools.data import centre_crops, load_pictures
+from nacre.tools.graph_analysis import extra_rates, with_graph_analysis
 from nacre.tools.train import load_weights, measure
 from nacre.version import __version__
-from nacre.weights.store import MANIFEST, MANIFEST_FORMAT, decoder_digest
+from nacre.weights.store import INT8_ANALYSIS, MANIFEST, MANIFEST_FORMAT, decoder_digest
 
 CANDIDATE_STRENGTHS = (0.0, 0.2, 0.4)
 CANDIDATE_THRESHOLDS = (8, 11, 14)
@@ -113,14 +115,26 @@ def entropy_arrays(model: ImageModel, network: IntegerNetwork) -> dict[str, NDAr
 
 
 def publish(
-    model: ImageModel, folder: Path, *, choice: EncoderChoice, live: list[int], version: str, notes: dict[str, Any]
+    model: ImageModel,
+    folder: Path,
+    *,
+    choice: EncoderChoice,
+    live: list[int],
+    version: str,
+    notes: dict[str, Any],
+    calibration: Tensor | None = None,
 ) -> dict[str, Any]:
-    """Write the folder of published weights (replacing it as a whole) and return its manifest."""
+    """Write the folder of published weights (replacing it as a whole) and return its manifest.
+
+    ``calibration``: crops (N, 3, H, W) uint8 for the analysis in 8 bits; without them there is none.
+    """
     temporary = folder.with_name(folder.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     network = integer_network(model.scale_decoder, model.config.rows)
     graphs = export_graphs(model) | {"scale_decoder.onnx": export_scale_decoder(network)}
+    if calibration is not None:
+        graphs[INT8_ANALYSIS] = export_quantized_analysis(model, calibration)
     for name, graph in graphs.items():
         (temporary / name).write_bytes(graph.SerializeToString(deterministic=True))
     np.savez_compressed(temporary / "entropy.npz", **entropy_arrays(model, network))
@@ -176,15 +190,21 @@ def main(arguments: list[str] | None = None) -> int:
         training, validation = load_pictures(options.data, minimum=384, limit=32)
         crops = torch.from_numpy(centre_crops(validation, 384))
         choice = choose_rounding(model, crops, print)
-        live = live_channels(model.eval(), torch.from_numpy(centre_crops(training, 256)), choice)
+        calibration = torch.from_numpy(centre_crops(training, 256))
+        live = live_channels(model.eval(), calibration, choice)
         manifest = publish(
-            model, options.folder, choice=choice, live=live, version=options.version, notes={"note": options.note}
-        )
+            model, options.folder, choice=choice, live=live, version=options.version, notes={"note": options.note},
+            calibration=calibration,
+        )  # fmt: skip
         final = load_published(options.folder)
         shipped = measure(final, crops, choice.offsets, choice.skip_threshold)
-        heavy = None
+        heavy = light = None
         if final.config.has_heavy_analysis:
             heavy = measure(final, crops, choice.offsets, choice.skip_threshold, heavy=True)
+        if final.config.has_light_synthesis:
+            light = measure(final, crops, choice.offsets, choice.skip_threshold, light=True)
+        graph = (options.folder / INT8_ANALYSIS).read_bytes()
+        int8 = measure(with_graph_analysis(final, graph), crops, choice.offsets, choice.skip_threshold)
     except (ValueError, OSError, NacreError) as error:
         print(f"nacre.tools.export: {error}", file=sys.stderr)
         return 1
@@ -192,6 +212,11 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{options.folder}: {total / 1e6:.2f} MB, digest {manifest['digest'][:16]}")
     print(f"MAC/pixel {manifest['mac_per_pixel']}; live channels {live[0]}..{live[-1]}")
     print(f"J as shipped {shipped.cost:.4f}" + (f", heavier analysis {heavy.cost:.4f}" if heavy else ""))
+    rates = " ".join(f"{100 * extra:.1f}" for extra in extra_rates(shipped, int8))
+    print(f"J with the analysis in 8 bits {int8.cost:.4f}, % of rate lost at the six lambdas {rates}")
+    if light:
+        losses = " ".join(f"{a - b:.2f}" for a, b in zip(shipped.psnrs, light.psnrs, strict=True))
+        print(f"J with the light synthesis {light.cost:.4f}, dB lost at the six lambdas {losses}")
     return 0
 
 

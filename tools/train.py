@@ -26,7 +26,7 @@ from torch import Tensor
 
 from nacre.models.config import LAMBDA_MAX, LAMBDA_MIN, ImageConfig, quality_to_lambda
 from nacre.models.image import ImageModel
-from nacre.models.initialize import linear_start
+from nacre.models.initialize import light_start, linear_start
 from nacre.models.loss import normalized_cost
 from nacre.models.transforms import PATCH, denormalize, normalize
 from nacre.tools.data import CropSampler, centre_crops, load_pictures
@@ -37,6 +37,7 @@ SAVE_SECONDS = 600.0
 MAX_STEP_SECONDS = 5.0  # a step during which the process slept is charged no more
 WARM_UP_STEPS = 100
 HEAVY = {"heavy_blocks": 6, "heavy_latent_blocks": 3}  # of the heavier analysis that --heavy adds where there is none
+LIGHT = {"light_blocks": 2}  # of the lighter synthesis that --light adds where there is none
 
 
 def lambda_to_quality(lmbda: float) -> float:
@@ -62,12 +63,13 @@ def measure(
     *,
     autocast: bool = False,
     heavy: bool = False,
+    light: bool = False,
 ) -> Measure:
     """J = mean over six lambdas of R / sqrt(lambda) + sqrt(lambda) D, hard-rounded, on crops (N, 3, H, W) uint8.
 
     ``offsets`` and ``skip_threshold`` as in ``ImageModel.code``; without them every symbol is the nearest integer.
     ``autocast`` computes in bfloat16, as training does, faster and a little worse than what ships. ``heavy``: by the
-    heavier analysis.
+    heavier analysis, ``light``: by the lighter synthesis.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -78,7 +80,9 @@ def measure(
             x = normalize(batch.to(device).float()).contiguous(memory_format=torch.channels_last)
             quality = torch.full((len(x),), lambda_to_quality(lmbda), device=device)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                output = model.code(x, quality, hard=True, offsets=offsets, skip_threshold=skip_threshold, heavy=heavy)
+                output = model.code(
+                    x, quality, hard=True, offsets=offsets, skip_threshold=skip_threshold, heavy=heavy, light=light
+                )
             output["x_hat"] = normalize(denormalize(output["x_hat"]).clamp(0, 255))
             parts.append(torch.stack(normalized_cost(output, x, torch.full((len(x),), lmbda, device=device)), 1))
         cost, rate, distortion = torch.cat(parts).double().mean(0).tolist()
@@ -142,7 +146,7 @@ class Trainer:
         """What the options change of a configuration."""
         changes = {} if self.options.conditional is None else {"conditional": self.options.conditional}
         changes |= {"step_width": True} if self.options.step_width else {}
-        return changes | (HEAVY if self.options.heavy else {})
+        return changes | (HEAVY if self.options.heavy else {}) | (LIGHT if self.options.light else {})
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
@@ -172,7 +176,8 @@ class Trainer:
         os.replace(temporary, self.out / "state.pt")
 
     def _log(self, loss: float) -> None:
-        result = measure(self.average, self.validation, autocast=True, heavy=self.options.heavy)
+        options = self.options
+        result = measure(self.average, self.validation, autocast=True, heavy=options.heavy, light=options.light)
         path = self.out / "log.csv"
         fresh = not path.exists()
         with path.open("a", newline="") as handle:
@@ -201,8 +206,8 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = options.lr * warm * 0.5 * (1 + math.cos(math.pi * progress))
         with torch.autocast(self.device.type, torch.bfloat16):
-            hard = progress > 1 - options.hard_last
-            output = self.model.code(x, quality.to(self.device), hard=hard, heavy=options.heavy)
+            hard = options.light or progress > 1 - options.hard_last
+            output = self.model.code(x, quality.to(self.device), hard=hard, heavy=options.heavy, light=options.light)
         loss = normalized_cost(output, x, lmbda)[0].mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -253,8 +258,10 @@ def load_weights(source: Path, **changes: Any) -> tuple[ImageModel, list[str]]:
     if model.config.conditional != config.conditional:
         parameters = {name: value for name, value in parameters.items() if not name.startswith("conditional.")}
     if model.config.has_heavy_analysis and not any(name.startswith("heavy_analysis.") for name in parameters):
-        # further blocks start at zero: the heavier analysis begins as the light one
+        # further blocks start at zero: the heavier analysis begins as the ordinary one
         parameters |= {f"heavy_{name}": value for name, value in parameters.items() if name.startswith("analysis.")}
+    if model.config.has_light_synthesis and not any(name.startswith("light_synthesis.") for name in parameters):
+        parameters |= light_start(parameters)
     missing, unexpected = model.load_state_dict(parameters, strict=False)
     if unexpected:
         msg = f"{source} holds parameters that the model lacks: {', '.join(unexpected)}"
@@ -277,7 +284,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--only", nargs="*", default=[""], metavar="PREFIX", help="train parameters with these prefixes"
     )
     parser.add_argument(
-        "--heavy", action="store_true", help="train the heavier analysis, which starts as the light one, in its place"
+        "--heavy",
+        action="store_true",
+        help="train the heavier analysis, which starts as the ordinary one, in its place",
+    )
+    parser.add_argument(
+        "--light",
+        action="store_true",
+        help="train the lighter synthesis, which starts from the ordinary one, in its place; the rest is frozen",
     )
     parser.add_argument("--step-width", action="store_true", help="predict a step width beside the mean")
     parser.add_argument("--lr", type=float, default=2e-3)

@@ -31,10 +31,14 @@ MANIFEST_FORMAT = 1
 SCALE_LEVELS = 64  # as in nacre.entropy.scales; the store does not import the coder
 STREAM_DIGEST_BYTES = 8
 
+SYNTHESIS = "synthesis.onnx"
 # The files whose hashes make the digest that streams carry, in this order.
-DECODER_FILES = ("context.onnx", "entropy.npz", "synthesis.onnx")
+DECODER_FILES = ("context.onnx", "entropy.npz", SYNTHESIS)
 ANALYSIS = "analysis.onnx"
 HEAVY_ANALYSIS = "analysis_heavy.onnx"  # for the same decoder; not every set of weights has one
+INT8_ANALYSIS = "analysis_int8.onnx"  # the fastest, for the same decoder; not every set of weights has one
+LIGHT_SYNTHESIS = "synthesis_light.onnx"  # for the same streams; not every set of weights has one
+REFINEMENT = "refine.onnx"  # the synthesis and its adjoint, for the encoder's higher efforts; weights may lack it
 _FILES = (ANALYSIS, "scale_decoder.onnx", *DECODER_FILES)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _PROFILE = re.compile(r"[a-z0-9_-]{1,16}\Z")
