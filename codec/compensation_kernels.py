@@ -8,10 +8,9 @@ the chroma planes' samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nacre.bitstream.interpolation import (
@@ -23,17 +22,17 @@ from nacre.bitstream.interpolation import (
     TAP_TOTAL,
     WINDOW_TOTAL,
 )
+from nacre.compiled import compiled
 
 Samples = NDArray[np.float32]
 
 _UNIT = np.float32(TAP_TOTAL)
 _HALF_UNIT = np.float32(TAP_TOTAL // 2)
 _TO_UNITS = np.float32(1 / TAP_TOTAL)
+_TOTAL_WEIGHT = np.float32(WINDOW_TOTAL**2)
 _HALF_SAMPLE = np.float32(TAP_TOTAL * WINDOW_TOTAL**2 // 2)
 _TO_SAMPLES = np.float32(1 / (TAP_TOTAL * WINDOW_TOTAL**2))
 _BLACK, _WHITE = np.float32(0), np.float32(255)
-
-_COMPILED: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
 
 class _Form(NamedTuple):
@@ -81,7 +80,7 @@ def _predict(samples: NDArray[np.uint8], field: NDArray[np.int16], form: _Form) 
     return np.ascontiguousarray(out[size // 2 : size // 2 + height, size // 2 : size // 2 + width])
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def _cells(
     plane: Samples,
     field: NDArray[np.intp],
@@ -112,6 +111,7 @@ def _cells(
             for i in range(size):
                 for j in range(8):
                     total[i, j] = _HALF_SAMPLE
+            uniform = share[1] + share[2] + share[3] == 0
             for first in range(4):
                 if share[first] < first:
                     continue
@@ -120,6 +120,11 @@ def _cells(
                 y = row * size + margin - size // 2 + dy // steps
                 x = column * 8 + (margin - size // 2 + dx // steps) * planes
                 _patch(plane, y, x, filters[dy % steps], filters[dx % steps], rows, patch)
+                if uniform:
+                    for i in range(size):
+                        for j in range(8):
+                            total[i, j] += _TOTAL_WEIGHT * patch[i, j]
+                    break
                 for k in range(first, 4):
                     if share[k] == first:
                         weight = weights[k // 2, k % 2]
@@ -132,7 +137,7 @@ def _cells(
                     line[j] = np.uint8(min(max(total[i, j] * _TO_SAMPLES, _BLACK), _WHITE))
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def _patch(plane: Samples, y: int, x: int, down: Samples, across: Samples, rows: Samples, out: Samples) -> None:
     """A cell's samples from (y, x) on, filtered along both axes, times 64: 8 rows of 8 by 8 taps, 4 rows by 4."""
     if len(down) == 8:
@@ -146,7 +151,7 @@ def _patch(plane: Samples, y: int, x: int, down: Samples, across: Samples, rows:
         _chroma_patch(plane, y, x, down, across, rows, out)
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def _copy(plane: Samples, y: int, x: int, size: int, out: Samples) -> None:
     for i in range(size):
         s = plane[y + i, x : x + 8]
@@ -154,7 +159,7 @@ def _copy(plane: Samples, y: int, x: int, size: int, out: Samples) -> None:
             out[i, j] = s[j] * _UNIT
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def _luma_patch(plane: Samples, y: int, x: int, down: Samples, across: Samples, rows: Samples, out: Samples) -> None:
     a, b, c, d, e, f, g, h = across[0], across[1], across[2], across[3], across[4], across[5], across[6], across[7]
     for i in range(15):
@@ -172,7 +177,7 @@ def _luma_patch(plane: Samples, y: int, x: int, down: Samples, across: Samples, 
             r[j] = np.floor((above + below + _HALF_UNIT) * _TO_UNITS)
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def _chroma_patch(plane: Samples, y: int, x: int, down: Samples, across: Samples, rows: Samples, out: Samples) -> None:
     a, b, c, d = across[0], across[1], across[2], across[3]
     for i in range(7):

@@ -8,6 +8,7 @@ split.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from nacre.bitstream.errors import FormatError
 from nacre.bitstream.interpolation import MAX_VECTOR
 from nacre.compensation import Field
 from nacre.entropy.motion import LEVELS, MotionSymbols, finer, left_differences, left_sums
+
+Item = TypeVar("Item", bound=np.generic)
 
 
 def to_symbols(field: Field) -> MotionSymbols:
@@ -51,7 +54,7 @@ def to_field(symbols: MotionSymbols) -> Field:
     return vectors.astype(np.int16)
 
 
-def _children(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def _children(array: NDArray[Item]) -> NDArray[Item]:
     """The four children of every block, in raster order: (n, 2 h, 2 w) to (4, n, h, w)."""
     return np.stack([array[:, row::2, column::2] for row in (0, 1) for column in (0, 1)])
 
@@ -59,4 +62,5 @@ def _children(array: NDArray[np.generic]) -> NDArray[np.generic]:
 def _medoid(children: NDArray[np.int32]) -> NDArray[np.int32]:
     """Of four vectors (4, 2, h, w) the one whose sum of distances to the others is least, the first among equals."""
     distances = np.abs(children[:, None] - children).sum(axis=(1, 2))
-    return np.take_along_axis(children, distances.argmin(axis=0)[None, None], axis=0)[0]
+    medoid: NDArray[np.int32] = np.take_along_axis(children, distances.argmin(axis=0)[None, None], axis=0)[0]
+    return medoid

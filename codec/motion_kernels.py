@@ -9,13 +9,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from nacre.bitstream.interpolation import MAX_VECTOR
+from nacre.compiled import compiled
 
 Samples = NDArray[np.float32]
 Vectors = NDArray[np.int32]
+
+_Index = np.unsignedinteger[Any]
 
 MARGIN = 24
 _SIZE = 8
@@ -27,22 +29,16 @@ _WHOLE_BITS, _SPLIT_BITS = np.float32(0.5), np.float32(1.0)
 _NEARLY_BITS = np.float32(8)
 _REACH = 16  # how far outside a block's samples may begin; MARGIN less a step of the refinement and half samples
 
-_COMPILED: dict[str, Any] = {
-    "cache": True,
-    "nogil": True,
-    "error_model": "numpy",
-    "fastmath": {"contract", "reassoc", "nsz"},
-}
 
-
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
-def _vector_bits(dy: int, dx: int) -> float:
+@compiled
+def _vector_bits(dy: int, dx: int) -> np.float32:
     """About how many bits a vector difference costs, in quarter samples."""
-    return _BITS[min(abs(dy), _MAX_DIFFERENCE)] + _BITS[min(abs(dx), _MAX_DIFFERENCE)]
+    bits: np.float32 = _BITS[min(abs(dy), _MAX_DIFFERENCE)] + _BITS[min(abs(dx), _MAX_DIFFERENCE)]
+    return bits
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
-def _difference(one: Samples, y: int, x: int, two: Samples, top: int, left: int) -> float:
+@compiled
+def _difference(one: Samples, y: int, x: int, two: Samples, top: int, left: int) -> np.float32:
     """Sum of absolute differences of the 8x8 samples at (y, x) of one picture and at (top, left) of another.
 
     Written out, and with indices that cannot be negative, so that the compiler makes vectors of the columns.
@@ -66,10 +62,10 @@ def _difference(one: Samples, y: int, x: int, two: Samples, top: int, left: int)
     return total
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def _mean_difference(
     one: Samples, y: int, x: int, two: Samples, top: int, left: int, three: Samples, low: int, right: int
-) -> float:
+) -> np.float32:
     """The same with the means of two pictures' samples, at (top, left) and at (low, right)."""
     a, b, c, d, e, f, g, h = _rows(y)
     k, l, m, n, o, p, q, r = _rows(top)  # noqa: E741
@@ -91,8 +87,8 @@ def _mean_difference(
     return total
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
-def _rows(y: int) -> tuple[int, int, int, int, int, int, int, int]:
+@compiled
+def _rows(y: int) -> tuple[_Index, _Index, _Index, _Index, _Index, _Index, _Index, _Index]:
     a = np.uintp(y)
     return (
         a,
@@ -106,8 +102,8 @@ def _rows(y: int) -> tuple[int, int, int, int, int, int, int, int]:
     )
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
-def _absolute_difference(current: Samples, y: int, x: int, reference: Samples, dy: int, dx: int) -> float:
+@compiled
+def _absolute_difference(current: Samples, y: int, x: int, reference: Samples, dy: int, dx: int) -> np.float32:
     """Sum of absolute differences of the 8x8 samples at (y, x) and those moved by a whole vector."""
     limit_y, limit_x = current.shape[0] + _REACH - _SIZE, current.shape[1] + _REACH - _SIZE
     top = min(max(y + dy, -_REACH), limit_y) + MARGIN
@@ -115,7 +111,7 @@ def _absolute_difference(current: Samples, y: int, x: int, reference: Samples, d
     return _difference(current, y, x, reference, top, left)
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def whole_search(
     current: Samples,
     reference: Samples,
@@ -191,7 +187,7 @@ def whole_search(
             out[0, row, column], out[1, row, column] = best_y, best_x
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def half_samples(padded: Samples, taps: Samples, out: Samples) -> None:
     """Samples between the samples: out (4, h, w) is the picture, then moved by half a sample right, down, and both.
 
@@ -222,8 +218,8 @@ def half_samples(padded: Samples, taps: Samples, out: Samples) -> None:
                 down[x] = first + (e * t[x] + f * u[x] + g * v[x] + h * w[x])
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
-def _quarter_difference(current: Samples, halves: Samples, row: int, column: int, dy: int, dx: int) -> float:
+@compiled
+def _quarter_difference(current: Samples, halves: Samples, row: int, column: int, dy: int, dx: int) -> np.float32:
     """Sum of absolute differences of one 8x8 block at a vector in quarter samples.
 
     Samples at odd quarters are means of the two nearest half samples, as in H.264.
@@ -247,7 +243,7 @@ def _quarter_difference(current: Samples, halves: Samples, row: int, column: int
     return _mean_difference(current, y, x, one, top, left, two, low, right)
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def quarter_search(
     current: Samples, halves: Samples, coarse: Vectors, weight: float, limit: int, vectors: Vectors, costs: Samples
 ) -> None:
@@ -277,7 +273,7 @@ def quarter_search(
             costs[row, column] = distortion
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def merge(
     current: Samples,
     halves: Samples,
@@ -299,7 +295,7 @@ def merge(
 
     Where one vector for the whole is nearly best, those around it are tried, too.
     """
-    candidates = np.empty((14, 2), np.int32)
+    candidates = np.empty((10, 2), np.int32)
     best_whole = np.empty(2, np.int32)
     for row in range(vectors.shape[1]):
         for column in range(vectors.shape[2]):
@@ -315,8 +311,9 @@ def merge(
                 if attempt == 1:
                     if least > best + weight * _NEARLY_BITS:
                         break
-                    for k in range(9):
-                        count = _add(candidates, count, best_whole[0] + k // 3 - 1, best_whole[1] + k % 3 - 1)
+                    for k in range(4):
+                        dy, dx = best_whole[0] + (k == 0) - (k == 1), best_whole[1] + (k == 2) - (k == 3)
+                        count = _add(candidates, count, dy, dx)
                 while tried < count:
                     dy, dx = candidates[tried, 0], candidates[tried, 1]
                     tried += 1
@@ -340,7 +337,7 @@ def merge(
             costs[row, column] = best
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
+@compiled
 def _add(candidates: Vectors, count: int, dy: int, dx: int) -> int:
     """Appends a vector to `count` candidates, if it is new and legal; how many there are then."""
     if abs(dy) > MAX_VECTOR or abs(dx) > MAX_VECTOR:
@@ -352,8 +349,10 @@ def _add(candidates: Vectors, count: int, dy: int, dx: int) -> int:
     return count + 1
 
 
-@njit(**_COMPILED)  # type: ignore[misc, unused-ignore]
-def _block_difference(current: Samples, halves: Samples, row: int, column: int, size: int, dy: int, dx: int) -> float:
+@compiled
+def _block_difference(
+    current: Samples, halves: Samples, row: int, column: int, size: int, dy: int, dx: int
+) -> np.float32:
     """Sum of absolute differences of a block of size * size blocks of 8x8."""
     total = np.float32(0)
     for y in range(row * size, (row + 1) * size):

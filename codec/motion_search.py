@@ -7,11 +7,13 @@ sum of absolute differences and weighted bits is least. Nothing here is part of 
 
 from __future__ import annotations
 
+from functools import cache
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
-from nacre import motion_kernels
-from nacre.bitstream.errors import InputError
+from nacre.bitstream.errors import BackendError, InputError
 from nacre.bitstream.interpolation import BLOCK, LUMA_TAPS, MAX_VECTOR, ROOT_BLOCK, TAP_TOTAL
 from nacre.compensation import Field, Plane
 
@@ -29,8 +31,9 @@ def search(reference: Plane, current: Plane, lmbda: float, previous: Field | Non
     frame before, whose vectors are tried. Blocks of 64, 32 or 16 samples that share a vector are those that the
     quadtree does not split.
 
-    Raises InputError: shapes that do not fit.
+    Raises InputError: shapes that do not fit; BackendError: numba is not installed.
     """
+    kernels = _kernels()
     if reference.shape != current.shape or current.ndim != 2 or not current.size:
         msg = f"planes are {reference.shape} and {current.shape}, legal are two of one shape (height, width)"
         raise InputError(msg)
@@ -48,9 +51,9 @@ def search(reference: Plane, current: Plane, lmbda: float, previous: Field | Non
         coarse = vectors
         vectors = np.empty((2, (height >> level) // BLOCK, (width >> level) // BLOCK), np.int32)
         unit = _QUARTERS << level
-        motion_kernels.whole_search(
+        kernels.whole_search(
             currents[level],
-            np.pad(references[level], motion_kernels.MARGIN, mode="edge"),
+            np.pad(references[level], kernels.MARGIN, mode="edge"),
             coarse,
             np.ascontiguousarray(hint[:, :: 1 << level, :: 1 << level]) // unit,
             unit,
@@ -62,8 +65,19 @@ def search(reference: Plane, current: Plane, lmbda: float, previous: Field | Non
     halves = _halves(references[0])
     vectors = found[-1]
     costs = np.empty(vectors.shape[1:], np.float32)
-    motion_kernels.quarter_search(currents[0], halves, found[-2], lmbda, MAX_VECTOR, vectors, costs)
+    kernels.quarter_search(currents[0], halves, found[-2], lmbda, MAX_VECTOR, vectors, costs)
     return _quadtree(currents[0], halves, found[::-1], costs, lmbda)
+
+
+@cache
+def _kernels() -> ModuleType:
+    """The compiled inner loops."""
+    try:
+        from nacre import motion_kernels
+    except ImportError as error:
+        msg = "numba is not installed, which motion search needs: pip install 'nacre[video]'"
+        raise BackendError(msg) from error
+    return motion_kernels
 
 
 def _pyramid(plane: Plane) -> list[NDArray[np.float32]]:
@@ -78,9 +92,9 @@ def _pyramid(plane: Plane) -> list[NDArray[np.float32]]:
 
 def _halves(reference: NDArray[np.float32]) -> NDArray[np.float32]:
     """What `motion_kernels.half_samples` makes of the padded reference."""
-    padded = np.pad(reference, motion_kernels.MARGIN, mode="edge")
+    padded = np.pad(reference, _kernels().MARGIN, mode="edge")
     halves = np.empty((4, *padded.shape), np.float32)
-    motion_kernels.half_samples(padded, _HALF_TAPS, halves)
+    _kernels().half_samples(padded, _HALF_TAPS, halves)
     return halves
 
 
@@ -97,7 +111,7 @@ def _quadtree(
         coarse = np.empty_like(found[level + 1])
         coarse_costs = np.empty(coarse.shape[1:], np.float32)
         choice = np.empty(coarse.shape[1:], np.uint8)
-        motion_kernels.merge(
+        _kernels().merge(
             current, halves, vectors, costs, found[level + 1], 1 << level, lmbda, coarse, coarse_costs, choice
         )
         vectors, costs = coarse, coarse_costs

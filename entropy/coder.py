@@ -178,7 +178,7 @@ class SymbolEncoder:
             msg = f"symbol is {bad}, legal range {-MAX_SYMBOL}..{MAX_SYMBOL}"
             raise InputError(msg)
         order, groups = _group(table_index, tables)
-        grouped = symbols[order].astype(np.int32, copy=False)
+        grouped = symbols.take(order).astype(np.int32, copy=False)
         for table, start, stop in groups:
             radius = int(tables.radii[table])
             entries = grouped[start:stop]
@@ -277,7 +277,7 @@ def _group(table_index: IntArray, tables: TableSet) -> tuple[NDArray[np.intp], l
     # numpy sorts integers of 8 and 16 bits by radix, in linear time.
     narrow = table_index.astype(np.uint8 if count <= 256 else np.uint16, copy=False)
     order = np.argsort(narrow, kind="stable")
-    grouped = narrow[order]
+    grouped = narrow.take(order)
     starts = np.flatnonzero(grouped[1:] != grouped[:-1]) + 1
     edges = [0, *starts.tolist(), order.size] if order.size else [0]
     return order, [(int(grouped[a]), a, b) for a, b in pairwise(edges)]

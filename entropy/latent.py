@@ -54,14 +54,15 @@ def encode_tile(
     if y.shape != scale_index.shape or y.ndim != 3 or not 0 <= live <= len(y):
         msg = f"latent is {y.shape} with {live} live channels, legal is the scale indices' shape {scale_index.shape}"
         raise InputError(msg)
-    coded = scale_index[:live] >= skip_threshold
-    symbols = y[:live][coded]
+    live_index = np.ascontiguousarray(scale_index[:live])
+    coded = np.flatnonzero(live_index >= skip_threshold)
+    symbols = y[:live].reshape(-1).take(coded)
     if np.count_nonzero(symbols) != np.count_nonzero(y):
         msg = "latent symbols that are not coded must be 0"
         raise InputError(msg)
     encoder = SymbolEncoder(engine)
     encoder.encode(z.reshape(-1), _z_index(_shape(z.shape), row, z_tables), z_tables)
-    encoder.encode(symbols, scale_index[:live][coded], y_tables)
+    encoder.encode(symbols, live_index.reshape(-1).take(coded), y_tables)
     return encoder.finish()
 
 
@@ -94,9 +95,10 @@ def decode_tile(
     if scale_index.shape != y_shape:
         msg = f"scale network gives the shape {scale_index.shape}, the latent has {y_shape}"
         raise InputError(msg)
-    coded = scale_index[:live] >= skip_threshold
+    live_index = np.ascontiguousarray(scale_index[:live])
+    coded = np.flatnonzero(live_index >= skip_threshold)
     y = np.zeros(y_shape, np.int32)
-    y[:live][coded] = decoder.decode(scale_index[:live][coded], y_tables)
+    y.reshape(-1)[coded] = decoder.decode(live_index.reshape(-1).take(coded), y_tables)
     decoder.finish()
     return TileSymbols(z, y, scale_index)
 

@@ -66,7 +66,8 @@ class ContextGraph(nn.Module):
         for step, place in enumerate(STEP_ORDER):
             spatial = state.reshape(1, height, width, -1).permute(0, 3, 1, 2)
             features = context.spatial[step](spatial).permute(0, 2, 3, 1).reshape(height * width, -1)
-            parameters = _product(torch.relu(_product(features, context.mix[step])), context.predict[step])
+            hidden = torch.relu(_product(features, context.mix[step]))
+            parameters = _product(hidden, context.predict[step])
             mean = parameters[:, :channels] if context.step_width else parameters
             residual = targets[place] - encoding * mean
             if context.step_width:
@@ -88,6 +89,7 @@ class ContextGraph(nn.Module):
         _, inputs, rows, columns = hidden.shape
         outputs = context.hyper_up.weight.shape[0] // 4
         weight = context.hyper_up.weight.flatten(1).view(outputs, 4, inputs).permute(1, 0, 2).reshape(-1, inputs)
+        assert context.hyper_up.bias is not None
         bias = context.hyper_up.bias.view(outputs, 4).permute(1, 0).flatten()
         fine = F.linear(hidden.permute(0, 2, 3, 1).reshape(-1, inputs), weight, bias)
         state = fine.view(rows, columns, 2, 2, outputs).permute(0, 2, 1, 3, 4).reshape(-1, outputs)
@@ -106,8 +108,9 @@ class ContextGraph(nn.Module):
         return grid.reshape(-1, channels).t().reshape(1, channels, 2 * height, 2 * width)
 
 
-def _product(x: Tensor, layer: nn.Conv2d) -> Tensor:
+def _product(x: Tensor, layer: nn.Module) -> Tensor:
     """A 1x1 convolution of rows x (n, inputs)."""
+    assert isinstance(layer, nn.Conv2d)
     return F.linear(x, layer.weight.flatten(1), layer.bias)
 
 

@@ -221,7 +221,7 @@ class _AnalysisWriter:
         moved = np.zeros_like(step)
         moved[copies], moved[self._doubled] = -step[copies] / 4, step[copies] / 4
         current = self._embed(step, moved)
-        for number, block in enumerate(analysis.blocks):
+        for number, block in enumerate(_blocks(analysis.blocks)):
             name = f"block{number}"
             hidden, hidden_step = self._hidden(current, block, step, name)
             layer = self._layer(block.project, hidden_step, step)
@@ -229,7 +229,7 @@ class _AnalysisWriter:
             centred = [self._one, self._zeros[CENTRE]]
             current = graph.node("QLinearAdd", [current, *centred, branch, *centred, *centred], name, domain=CONTRIB)
         rows, sides = self._down(current, step)
-        for number, block in enumerate(analysis.latent_blocks):
+        for number, block in enumerate(_blocks(analysis.latent_blocks)):
             rows = self._latent_block(rows, sides, block, gains[block], f"latent{number}")
         rows = graph.node("Mul", [rows, gains[analysis]], "y.rows")
         graph.transpose(graph.reshape(rows, "y.last", 1, sides, channels), "y", 0, 3, 1, 2)
@@ -304,8 +304,8 @@ class _AnalysisWriter:
         steep = graph.node("Mul", [rows, graph.constant("steep", np.float32(1e6))], "y.steep")
         sign = graph.node("Clip", [steep, *limits], "y.sign")
         logs = graph.node("Mul", [graph.node("Log", [magnitude], "y.log"), sign], "y.signed_log")
-        step = np.float32(self._seen.reach_into(hyper.first).max() / (CENTRE - 1))
-        inputs = [logs, graph.constant("y.log.step", step), self._zeros[CENTRE]]
+        step = float(self._seen.reach_into(hyper.first).max()) / (CENTRE - 1)
+        inputs = [logs, graph.constant("y.log.step", np.float32(step)), self._zeros[CENTRE]]
         integers = graph.node("QuantizeLinear", inputs, "y.log.integers")
         current = graph.reshape(integers, "hyper.source", 1, sides, hyper.first.in_channels)
         step_in: Floats | float = step
@@ -325,10 +325,12 @@ class _AnalysisWriter:
         self, module: nn.Conv2d, step_in: Floats | float, step_out: Floats | float, *,
         centre: float = 0.0, moved: Floats | float = 0.0,
     ) -> _Layer:  # fmt: skip
-        """A convolution in integers. ``centre`` is what the zero of its input stands for, ``moved`` is added to it.
+        """A convolution in integers. ``centre`` is what the zero of its input stands for, ``moved`` is added to its
+        output.
 
         The bias makes good what the rounding of the weights does to the mean over the calibration pictures.
         """
+        assert module.bias is not None
         exact = module.weight.double().flatten(1).numpy()
         steps = np.broadcast_to(np.float64(step_in), (module.in_channels,))
         bias = module.bias.double().numpy() + exact.sum(1) * centre + moved
@@ -380,3 +382,7 @@ class _AnalysisWriter:
 def _centred(reach: Floats) -> Floats:
     """The step of activations with both signs that reach so far."""
     return reach / np.float32(CENTRE - 1)
+
+
+def _blocks(modules: nn.ModuleList) -> list[ResidualBlock]:
+    return [module for module in modules if isinstance(module, ResidualBlock)]

@@ -305,6 +305,21 @@ def test_optional_units_between_a_tile_and_its_alpha() -> None:
     assert parse(stream(units, minor=3)) == WITH_ALPHA
 
 
+@pytest.mark.parametrize("unit_type", [0x10, 0x11, 0x12, 0x13])
+def test_units_of_sequences_are_refused(unit_type: int) -> None:
+    data = stream([HEAD, TILES[0], (unit_type, b"x"), TILES[1], (0x91, b"II*\0"), END])
+    with pytest.raises(FormatError, match="at byte 68 is of a type that a picture does not have"):
+        parse(data)
+    reader = PictureReader(io.BytesIO(data), keep_going=True)
+    assert list(reader) == PICTURE.tiles
+    assert len(reader.losses) == 1
+
+
+def test_optional_units_of_sequences_are_skipped() -> None:
+    units = [HEAD, (0x96, b""), TILES[0], (0x95, b""), TILES[1], (0x97, b"x"), (0x91, b"II*\0"), END]
+    assert parse(stream(units)) == PICTURE
+
+
 def test_check_with_a_zero_at_its_end_is_no_trailing_zero() -> None:
     tile = TileUnit(0, 5, b"")
     assert TileUnit.parse(tile.pack()) == tile

@@ -325,8 +325,8 @@ def test_repeated_units(units: list[tuple[int, bytes]]) -> None:
         ([(0x02, b"\6\0\0\0\0")], ["TILE at byte 53 is of tile 6, the picture has 6 tiles"]),
         ([(0x02, b"\0\0\0\0\0\0")], ["TILE at byte 53: the range coder's bytes of tile 0 end with a zero byte, .*"]),
         ([(0x03, b"\0\7")], [r"ALPHA at byte 53: alpha filter of tile 0 is 7, must be 0\.\.2"]),
-        ([(0x05, b"")], [r"type 0x05 at byte 53 is reserved for layer, not in version 0\.3"]),
-        ([(0x44, b"new")], [r"type 0x44 at byte 53 is of a critical type that version 0\.3 does not know"]),
+        ([(0x05, b"")], [r"type 0x05 at byte 53 is reserved for layer, not in version 0\.4"]),
+        ([(0x44, b"new")], [r"type 0x44 at byte 53 is of a critical type that version 0\.4 does not know"]),
         ([(0x0F, b"x")], ["END at byte 53 has 1 bytes of payload, must be empty", "END at byte 60 stands behind .*"]),
         ([END, UNITS[2]], ["TILE at byte 59 stands behind the END unit", "END at byte 71 stands behind the END unit"]),
         ([(0xEE, b"new")], []),
@@ -517,7 +517,7 @@ def test_a_unit_of_nothing_but_possible_beginnings() -> None:
 
 def test_search_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit of nothing but possible beginnings: looking at them stops; units in a row are still read."""
-    monkeypatch.setattr(recovery, "MAX_CANDIDATES", 1000)
+    monkeypatch.setattr(recovery, "MAX_WORK", 5 << 20)
     data = claims(b"\x02", 1 << 14)
     coded, reader = keep_going(data)
     assert coded == MADE.coded  # the damaged unit's length leads to the next one
@@ -528,6 +528,50 @@ def test_search_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     assert coded == [unit for part, unit in MADE.units[:3] if unit is not None]
     assert "the search for units ends at byte" in reader.losses[0]
     assert reader.losses[-1].endswith("without its END unit")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        b"\x02\2",  # tiles of 2 bytes
+        b"\x03\3\x7f\0",  # alpha of a tile that there is not
+        b"\x02\xff\xff\x03\0\0\0\0",  # tiles of 64 KiB
+        b"\x91\xff\x7f",  # metadata of 16 KiB
+        b"\x91\x91\x91\x7f",  # metadata of 2 MiB at every byte
+        b"\x0f\0",
+        b"\x91\0" + zlib.crc32(b"\x91\0").to_bytes(4, "little") + b"\x91\1",  # intact units, none of them in a row
+    ],
+)
+def test_work_is_bounded_however_many_beginnings_there_are(monkeypatch: pytest.MonkeyPatch, pattern: bytes) -> None:
+    """Checksums and looks of a hostile megabyte stay below MAX_WORK, but for two passes over the data."""
+    monkeypatch.setattr(recovery, "MAX_WORK", 1 << 25)
+    looks = 0
+    plausible = IntactUnits._is_plausible
+
+    def counted(self: IntactUnits, at: int) -> bool:
+        nonlocal looks
+        looks += 1
+        return plausible(self, at)
+
+    monkeypatch.setattr(IntactUnits, "_is_plausible", counted)
+    count = Count()
+    monkeypatch.setattr(recovery, "zlib", count)
+    data = claims(pattern, 1 << 20)
+    coded, _ = keep_going(data)
+    assert coded == MADE.coded
+    assert looks <= 1 << 15
+    assert count.crc_bytes <= (1 << 25) + 3 * len(data)
+
+
+@pytest.mark.slow
+def test_a_beginning_is_found_among_random_bytes() -> None:
+    """The largest metadata there may be is searched to its end."""
+    payload = random.Random(2).randbytes(16 << 20)
+    data = bytearray(claims(payload, len(payload)))
+    data[MADE.units[3][0].offset + 4] ^= 0x7F  # the length leads nowhere
+    coded, reader = keep_going(bytes(data))
+    assert coded == MADE.coded
+    assert not any("the search for units ends" in loss for loss in reader.losses)
 
 
 def test_rows_of_units_inside_of_a_damaged_one_are_walked_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import re
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +18,15 @@ from nacre.bitstream import (
     VERSION_MAJOR,
     VERSION_MINOR,
     AlphaUnit,
+    FrameUnit,
+    PacketUnit,
     PictureHeader,
+    SequenceHeader,
+    SequenceReader,
+    SequenceWriter,
+    TrackUnit,
     UnitType,
+    interpolation,
     read_picture,
     tiles,
     write_picture,
@@ -64,6 +73,40 @@ def test_stream() -> None:
     assert file.getvalue() == data
 
 
+def test_sequence() -> None:
+    data = bytes.fromhex(example("sequence"))
+    reader = SequenceReader(io.BytesIO(data))
+    header = SequenceHeader(
+        width=35,
+        height=21,
+        time_base=Fraction(1, 1000),
+        frame_duration=40,
+        frame_rate=Fraction(25),
+        profile="test",
+        digest=bytes.fromhex("00010203fcfdfeff"),
+        skip_threshold=3,
+        chroma_location=1,
+        sample_aspect_ratio=Fraction(40, 33),
+    )
+    track = TrackUnit(number=0, kind=2, codec="subrip", time_base=Fraction(1, 1000), disposition=1, language="eng")
+    intra, packet, predicted = reader
+    assert (reader.header, reader.tracks) == (header, {0: track})
+    coding: dict[str, Any] = {"quality": 12800, "live_channels": 320, "check": 0x01020304, "payload": b"first"}
+    assert intra == FrameUnit(key=True, number=0, timestamp=-40, duration=40, **coding)
+    assert packet == PacketUnit(track=0, pts=0, dts=0, duration=2000, data=b"Hello")
+    coding = {"quality": 6400, "live_channels": 0, "check": 0xFFFFFFFF, "payload": b""}
+    assert predicted == FrameUnit(key=False, number=1, timestamp=3, duration=37, **coding)
+    file = io.BytesIO()
+    with SequenceWriter(file, header) as writer:
+        writer.track(track)
+        writer.frame(intra)
+        writer.packet(packet)
+        writer.frame(predicted)
+    assert file.getvalue() == data
+    assert reader.index is not None
+    assert reader.index.entries[0].offset == data.index(b"\x11\x10")
+
+
 def test_alpha() -> None:
     values = fields("alpha")
     unit = AlphaUnit.parse(bytes.fromhex(values["payload"]))
@@ -94,6 +137,19 @@ def test_unit_types() -> None:
     assert known == {int(unit_type): unit_type.name for unit_type in UnitType}
     pairs = [(row[i], row[i + 1]) for row in cells if not row[1].isupper() for i in (0, 2) if row[i]]
     assert {int(number, 16): purpose for number, purpose in pairs} == RESERVED
+
+
+def test_motion_compensation() -> None:
+    """The taps of the table and the windows, against those of the package."""
+    rows = [
+        line.strip("| ").split("|") for line in SPEC.splitlines() if re.match(r"\| [0-7] \| [- 0-9]*\| [-0-9]", line)
+    ]
+    taps = [[tuple(int(tap) for tap in cell.split()) for cell in row] for row in rows]
+    assert [row[0] for row in taps] == [(fraction,) for fraction in range(8)]
+    assert tuple(row[1] for row in taps[:4]) == interpolation.LUMA_TAPS
+    assert tuple(row[-1] for row in taps) == interpolation.CHROMA_TAPS
+    luma, chroma = (" ".join(map(str, window)) for window in (interpolation.LUMA_WINDOW, interpolation.CHROMA_WINDOW))
+    assert f"for luma {luma} and for chroma {chroma}," in SPEC
 
 
 def test_symbols() -> None:

@@ -107,6 +107,19 @@ def test_varint_round_trip(value: int, rest: bytes) -> None:
     assert parse_varint(packed + rest) == (value, len(packed))
 
 
+@given(st.integers(0, 2**64 - 1), st.binary(max_size=8))
+def test_wide_varint_round_trip(value: int, rest: bytes) -> None:
+    packed = pack_varint(value, 64)
+    assert len(packed) == max(1, -(-value.bit_length() // 7))
+    assert parse_varint(packed + rest, 64) == (value, len(packed))
+
+
+@pytest.mark.parametrize("data", ["ff" * 9, "8000", "ff" * 9 + "02", "80" * 9 + "00", "ff" * 10])
+def test_wide_varint_refuses_other_forms(data: str) -> None:
+    with pytest.raises(FormatError, match="variable-length integer"):
+        parse_varint(bytes.fromhex(data), 64)
+
+
 @pytest.mark.parametrize(
     "data", ["", "80", "ffffffff", "8000", "ff00", "ffffffff10", "ffffffffff01", "808080808000", "8080808000"]
 )
@@ -200,9 +213,9 @@ def test_end_with_payload() -> None:
         read(stream((UnitType.END, b"x")))
 
 
-@pytest.mark.parametrize("unit_type", [0x00, 0x07, 0x10, 0x7F, *(t for t in RESERVED if t < 0x80)])
+@pytest.mark.parametrize("unit_type", [0x00, 0x07, 0x14, 0x7F, *(t for t in RESERVED if t < 0x80)])
 def test_unknown_critical_units_are_refused(unit_type: int) -> None:
-    message = f"reserved for {RESERVED[unit_type]}, not in version 0.3" if unit_type in RESERVED else "does not know"
+    message = f"reserved for {RESERVED[unit_type]}, not in version 0.4" if unit_type in RESERVED else "does not know"
     with pytest.raises(FormatError, match=message):
         read(stream((unit_type, b"x"), (UnitType.END, b"")))
 

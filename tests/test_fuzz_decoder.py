@@ -25,7 +25,7 @@ from nacre.backend import Graph, ScaleGraph
 from nacre.bitstream import SIGNATURE, ChecksumError, NacreError, PictureHeader, UnitReader, UnitType, WeightsError
 from nacre.entropy import IntegerNetwork
 from nacre.pnm import PnmRows
-from nacre.tools import fuzz
+from nacre.tools import fuzz, fuzz_table
 from nacre.tools.mutation import BYTES, SYMBOLS, UNITS, Coder, Mutator, Part, join, split
 from nacre.weights import load
 
@@ -108,7 +108,7 @@ def test_streams_are_taken_apart_and_put_together(seed: bytes) -> None:
         split(seed[:length])
 
 
-def test_the_fuzzer_runs_and_reports(tmp_path: Path) -> None:
+def test_the_fuzzer_runs_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = tmp_path / "report.json"
     arguments = ["--weights", str(TINY), "--seeds", str(GOLDEN), "--engine", "plain", "--out", str(report)]
     with warnings.catch_warnings():
@@ -117,12 +117,28 @@ def test_the_fuzzer_runs_and_reports(tmp_path: Path) -> None:
         assert found["mutated"] == found["streams"] == sum(found["kinds"].values()) == 150
         assert found["stages"]["pixels of a tile, done"] > 0
         assert found["findings"] == {}
+        assert 0 < found["slowest_processor_seconds"] < fuzz.MAX_SECONDS
+        capsys.readouterr()
+        assert fuzz_table.main([str(report), str(report)]) == 0
+        rows = capsys.readouterr().out.splitlines()
+        assert rows[2].startswith("| 1 | plain | as shipped | 150 | 150 | ")
+        assert rows[4].startswith("| all | plain | as shipped | 300 | 300 | ")
         cover = tmp_path / "streams"
         cover.mkdir()
         assert fuzz.main([*arguments, "--cover", str(cover)]) == 0
     modules = json.loads(report.read_text())["modules"]
-    for name in ("nacre.bitstream.units", "nacre.entropy.latent", "nacre.entropy.coder", "nacre.tile"):
-        assert modules[name]["reached"] > 0.3 * modules[name]["lines"]
+    for name in ("bitstream.units", "entropy.latent", "entropy.alpha", "entropy.coder", "tile", "decoder", "blend"):
+        reached = modules[f"nacre.{name}"]
+        assert reached["reached"] > 0.3 * reached["lines"]
+
+
+def test_seeds_that_are_not_decoded_are_no_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "cut.ncr").write_bytes((GOLDEN / "text-17x33-q60.ncr").read_bytes()[:-1])
+    arguments = ["--weights", str(TINY), "--seeds", str(tmp_path), "--engine", "plain"]
+    with warnings.catch_warnings():
+        assert fuzz.main([*arguments, "--streams", "50", "--out", str(tmp_path / "report.json")]) == 2
+    assert "none of the seeds can be decoded" in capsys.readouterr().err
+    assert not (tmp_path / "report.json").exists()
 
 
 def test_the_fuzzer_finds_what_there_is_to_find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,6 +169,9 @@ def test_the_fuzzer_finds_what_there_is_to_find(tmp_path: Path, monkeypatch: pyt
     ((name, finding),) = json.loads(report.read_text())["findings"].items()
     assert name.startswith("IndexError in test_fuzz_decoder.py")
     assert (tmp_path / finding["file"]).read_bytes()
+    with pytest.raises(SystemExit):
+        fuzz_table.main([])
+    assert fuzz_table.main([str(report)]) == 1
 
 
 # Sizes that are only claimed

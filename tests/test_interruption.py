@@ -6,6 +6,7 @@ import builtins
 import errno
 import io
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -324,6 +325,123 @@ def test_signals_while_evaluating(
     (journal,) = [path for path in out.iterdir() if path.name not in RESULTS and path.suffix in (".jsonl", ".json")]
     measured = [json.loads(line) for line in journal.read_bytes().splitlines() if line]
     assert len({entry["key"] for entry in measured}) == len(measured) == 4
+
+
+def test_killed_workers_while_evaluating(
+    evaluation: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    """The system kills a worker, for want of memory say: one line, nothing measured is lost, the rest is measured."""
+    from nacre.tools import measure
+
+    def kill() -> None:
+        workers = multiprocessing.active_children()
+        assert len(workers) == 2
+        os.kill(workers[0].pid or 0, signal.SIGKILL)
+
+    command, out = evaluation
+    calls = strike(monkeypatch, (measure.Journal, "add", 1), kill)
+    assert main([*[word for word in command if word != "--quiet"], "--jobs", "2"]) == 0
+    assert len(calls) == 4
+    complaints = [line for line in capfd.readouterr().err.splitlines() if "died" in line]
+    assert len(complaints) == 1
+    assert complaints[0].startswith("nacre: warning: a worker process died: what was under way (")
+    assert {path.name for path in out.iterdir()} >= RESULTS
+    measured = [json.loads(line) for line in (out / "measurements.jsonl").read_bytes().splitlines()]
+    assert len({entry["key"] for entry in measured}) == len(measured) == 4
+    assert not multiprocessing.active_children()
+
+
+def test_measurements_that_kill_their_workers(
+    evaluation: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    """Exit code 3, a line for what cannot be measured, and the others are kept."""
+    from nacre.tools import measure
+
+    command, out = evaluation
+    monkeypatch.setattr(measure, "_attempt", die_at_quality_60)
+    assert main([*command, "--jobs", "2"]) == 3
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("nacre evaluate: ")
+    assert line.endswith("a.png: jpeg at quality 60: its process died")
+    measured = [json.loads(entry) for entry in (out / "measurements.jsonl").read_bytes().splitlines()]
+    assert sorted(entry["quality"] for entry in measured) == [20, 40, 80]
+    monkeypatch.undo()
+
+
+def die_at_quality_60(task: Any) -> Any:
+    from nacre.tools.measure import measure
+
+    if task.quality == 60:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return measure(task)
+
+
+# Standard output that takes nothing
+
+
+def nowhere(kind: str) -> int:
+    """A descriptor that takes nothing: of a pipe whose reader has gone, or of a full device."""
+    if kind == "full":
+        if not Path("/dev/full").exists():
+            pytest.skip("there is no /dev/full")
+        return os.open("/dev/full", os.O_WRONLY)
+    reading, writing = os.pipe()
+    os.close(reading)
+    return writing
+
+
+GONE = {
+    "pipe": "nacre: error: the reader of standard output has gone\n",
+    "full": "No space left on device",
+}
+
+
+@pytest.mark.parametrize("kind", GONE)
+@pytest.mark.parametrize(
+    "arguments",
+    ["encode photo.ppm -", "encode photo.ppm out.ncr", "decode stream.ncr -", "decode stream.ncr - --format ppm",
+     "info stream.ncr", "verify stream.ncr --json"],
+)  # fmt: skip
+def test_standard_output_that_takes_nothing(kind: str, arguments: str, photo: Path, stream: Path) -> None:
+    output = nowhere(kind)
+    command = [sys.executable, "-m", "nacre", *arguments.split()]
+    result = subprocess.run(
+        command, cwd=photo.parent, stdout=output, stderr=subprocess.PIPE, text=True, check=False, timeout=120
+    )
+    os.close(output)
+    assert result.returncode == 1
+    assert GONE[kind] in result.stderr
+    assert result.stderr.startswith("nacre: error: ")
+    assert result.stderr.count("\n") == 1
+    assert {path.name for path in photo.parent.iterdir()} - {"out.ncr"} == {photo.name, stream.name}
+
+
+@pytest.mark.parametrize("kind", GONE)
+def test_evaluation_whose_output_nobody_takes(kind: str, evaluation: tuple[list[str], Path]) -> None:
+    """What was measured is kept, and the next run takes it from there."""
+    command, out = evaluation
+    output = nowhere(kind)
+    result = subprocess.run(
+        [sys.executable, "-m", "nacre", *command],
+        stdout=output, stderr=subprocess.PIPE, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    os.close(output)
+    assert result.returncode == 1
+    assert GONE[kind] in result.stderr
+    assert result.stderr.startswith("nacre: error: ")
+    assert result.stderr.count("\n") == 1
+    assert {path.name for path in out.iterdir()} == {"measurements.jsonl"}
+    assert len((out / "measurements.jsonl").read_bytes().splitlines()) == 4
+
+
+def test_targets_that_are_full_devices(photo: Path, stream: Path, capfd: Capture) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    before = snapshot(photo.parent)
+    for arguments in (["encode", str(photo), "/dev/full"], ["decode", str(stream), "/dev/full", "--format", "png"]):
+        assert main([*arguments, "--threads", "1"]) == 1
+        assert capfd.readouterr() == ("", "nacre: error: /dev/full: cannot be written: No space left on device\n")
+        assert snapshot(photo.parent) == before
 
 
 def test_full_disk_while_evaluating(

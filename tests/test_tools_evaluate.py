@@ -51,7 +51,7 @@ def measurement(codec: str, quality: float, size: int, psnr: float | None, pictu
     return Measurement(key, picture, 100, 80, codec, quality, size, metrics, {}, 0.1, 0.2, None)
 
 
-@pytest.mark.parametrize("name", [*(name for name in NAMES if ":" not in name), "nacre:tiny"])
+@pytest.mark.parametrize("name", [*(name for name in NAMES if ":" not in name), "nacre:tiny", "nacre:tiny:3"])
 def test_every_codec_gives_back_the_picture(name: str) -> None:
     try:
         codec = open_codec(name, weights=TINY)
@@ -94,6 +94,16 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert results["machine"]["cpu"]
     (difference,) = [d for d in results["differences"] if d["codec"] == "jpeg" and d["metric"] == "psnr"]
     assert set(difference["rate"]) == {"value", "low", "high"}
+    assert results["command"].startswith("nacre evaluate ")
+    missing = (
+        "differences in ms-ssim-db: nothing is known of the anchor old (published), so they are taken against jpeg"
+    )
+    assert f"skipped: {missing}" in printed.err
+    assert "a.png: ms-ssim-db" not in printed.err
+    page = (out / "summary.md").read_text()
+    assert f"- {missing}" in page
+    assert "b.png: ms-ssim-db: 120x96" in page
+    assert "| bits per pixel at psnr |" in page
     with (out / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["psnr"]) for row in rows] == [m["metrics"]["psnr"] for m in results["measurements"]]
@@ -122,7 +132,10 @@ def test_a_run_is_taken_up_again(folder: Path, tmp_path: Path, monkeypatch: pyte
     assert [task.metrics for task in asked] == [("ssim",)]
     kept = Journal(journal)
     kept.close()
-    assert len(kept.kept) == 3
+    assert [set(m.metrics) for m in kept.kept.values()] == [{"psnr", "ssim"}, {"psnr"}, {"psnr"}]
+    asked.clear()
+    evaluate(arguments[0], arguments[1], ["psnr", "ssim"], qualities={"jpeg": (20.0,)}, journal=journal)
+    assert asked == []
 
 
 class DyingCodec(peers.PillowCodec):
@@ -167,7 +180,10 @@ def test_bad_input(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "broken.png: cannot be read" in errors
     assert "empty: no pictures found" in errors
     assert "none.png: does not exist" in errors
-    assert main([str(empty), "--codecs", "jpeg"]) == 3
+    out = tmp_path / "out"
+    assert main([str(empty), "--codecs", "jpeg", "--out", str(out)]) == 3
+    for name in ("report.html", "summary.md", "results.json"):
+        assert "empty: no pictures found" in (out / name).read_text()
     with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         main([str(folder), "--codecs", "jpeg", "--anchor", f"{tmp_path}/none.json:vtm"])
     with pytest.raises(InputError, match=r"out: cannot be made"):
@@ -186,6 +202,7 @@ def test_what_is_not_installed_is_named_and_skipped(folder: Path, capsys: pytest
     arguments = [str(folder / "b.png"), "--codecs", "jpeg,nacre:absent", "--qualities", "jpeg=50", "--metrics", "psnr"]
     assert main([*arguments, "--weights", TINY]) == 0
     assert "skipped: nacre:absent: " in capsys.readouterr().err
+    assert main([str(folder / "b.png"), "--codecs", "nacre:absent", "--weights", TINY]) == 3  # nothing is left
 
 
 def test_means_are_taken_over_pictures_that_are_complete() -> None:

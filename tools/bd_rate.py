@@ -54,6 +54,19 @@ def _mean_gap(anchor: tuple[Axis, Axis], test: tuple[Axis, Axis], low: float, hi
     return (areas[1] - areas[0]) / (high - low)
 
 
+def rate_at(curve: Curve, quality: float) -> float:
+    """Bits per pixel at which a curve has a quality, by the interpolation of `bd_rate`.
+
+    Raises InputError where the curve does not reach it.
+    """
+    low, high = curve.quality[0], curve.quality[-1]
+    if not low <= quality <= high:
+        msg = f"{curve.name}: quality is {quality:.4g}, must be in {low:.4g}..{high:.4g}"
+        raise InputError(msg)
+    pchip = require("scipy.interpolate").PchipInterpolator
+    return math.exp(float(pchip(curve.quality, [math.log(rate) for rate in curve.rate])(quality)))
+
+
 def bd_rate(anchor: Curve, test: Curve, interval: tuple[float, float] | None = None) -> Difference:
     """Mean difference in rate of `test` against `anchor` at equal quality, in percent; less than 0 is better.
 

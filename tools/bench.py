@@ -1,7 +1,8 @@
 """`nacre bench`: frames and megapixels per second of each stage of encoding and decoding, and of the whole.
 
-Frames are coded one by one, as pictures. What is shown by default is a mosaic of a drawn scene that pans by a few
-pixels from frame to frame, so that no two frames are alike.
+Frames are coded as pictures, one after the other or, with ``--jobs``, several at a time, each on its own thread: while
+one is in the networks, another is in the range coder. What is shown by default is a mosaic of a drawn scene that pans
+by a few pixels from frame to frame, so that no two frames are alike.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,7 +28,7 @@ from nacre.stopwatch import Stopwatch
 from nacre.tools.arguments import positive, tool_parser
 from nacre.tools.clips import is_clip_name
 from nacre.tools.extras import require
-from nacre.tools.machine import cpu_name
+from nacre.tools.machine import cpu_name, peak_memory
 from nacre.tools.pictures import Picture, find_pictures, read_picture
 from nacre.tools.progress import Progress
 from nacre.weights import store
@@ -34,7 +36,8 @@ from nacre.weights import store
 FRAMES = 120
 TARGET_BPP = 0.5
 _MAX_SIDE = 4096  # of frames, which are held in memory
-_PROBE = 40  # one frame of so many is coded to find the quality
+_PROBE = 37  # one frame of so many is coded to find the quality; odd, so that the codec's grid falls otherwise in each
+_GROUP = 6  # frames of each thread between two looks at the clock
 _PAN = (2, 3)  # rows and columns that the mosaic moves by from frame to frame
 
 
@@ -80,13 +83,13 @@ def _content(source: str | None, width: int, height: int, frames: int) -> Iterat
     return mosaic([read_picture(path) for path in paths], width, height, frames)
 
 
-def quality_for(codec: ImageCodec, frames: Sequence[Picture], bpp: float) -> float:
+def quality_for(codec: ImageCodec, frames: Sequence[Picture], bpp: float, effort: int | None = None) -> float:
     """The whole quality whose streams of frames are nearest to `bpp` bits per pixel from below, 0 where none is."""
     size = bpp * sum(frame.shape[0] * frame.shape[1] for frame in frames) / 8.0
     low, high = 0, 100
     while low < high:
         middle = (low + high + 1) // 2
-        if sum(len(codec.encode(frame, middle)) for frame in frames) > size:
+        if sum(len(codec.encode(frame, middle, effort=effort)) for frame in frames) > size:
             high = middle - 1
         else:
             low = middle
@@ -94,26 +97,38 @@ def quality_for(codec: ImageCodec, frames: Sequence[Picture], bpp: float) -> flo
 
 
 class _Clock:
-    """Seconds of each stage over many frames."""
+    """Seconds of each stage over many frames, which `jobs` threads work on, and of the whole."""
 
-    def __init__(self, pixels: int) -> None:
-        self._pixels, self._frames = pixels, 0
-        self._seconds: dict[str, float] = {}
+    def __init__(self, pixels: int, jobs: int) -> None:
+        self._pixels, self._jobs, self._frames = pixels, jobs, 0
+        self._stages: dict[str, float] = {}
+        self.seconds = 0.0
 
-    def add(self, stopwatch: Stopwatch, file: float) -> None:
-        """Count one frame: the parts of its stopwatch, and the seconds that its file took."""
-        self._frames += 1
-        for stage, seconds in (*stopwatch.seconds.items(), ("file", file)):
-            self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds
+    def add(self, work: Iterable[_Timed], seconds: float) -> None:
+        """Count some frames and the seconds until all of them were done."""
+        self.seconds += seconds
+        for one in work:
+            self._frames += 1
+            for stage, share in (*one.stopwatch.seconds.items(), ("file", one.file)):
+                self._stages[stage] = self._stages.get(stage, 0.0) + share
 
     def report(self) -> dict[str, Any]:
-        """Frames and megapixels per second of the whole and of each stage."""
+        """Frames and megapixels per second of the whole and, were it alone on as many threads, of each stage."""
+        alone = {stage: seconds / self._jobs for stage, seconds in self._stages.items()}
         speeds = {
             stage: {"fps": self._frames / seconds, "mpx_per_s": self._frames * self._pixels / seconds / 1e6}
-            for stage, seconds in {**self._seconds, "whole": sum(self._seconds.values())}.items()
+            for stage, seconds in {**alone, "whole": self.seconds}.items()
             if seconds > 0.0
         }
         return {**speeds.pop("whole"), "stages": speeds}
+
+
+class _Timed(NamedTuple):
+    """What was done to one frame: where its time went, seconds for its file, bytes of it."""
+
+    stopwatch: Stopwatch
+    file: float
+    size: int
 
 
 def bench(
@@ -121,40 +136,62 @@ def bench(
     frames: Callable[[], Iterable[Picture]],
     bpp: float = TARGET_BPP,
     step: Callable[[str], object] = str,
+    *,
+    effort: int | None = None,
+    light: bool = False,
+    jobs: int = 1,
+    seconds: float = 0.0,
 ) -> dict[str, Any]:
     """Encode frames to files and decode them from there, at the quality that gives some of them `bpp` bits per pixel.
 
-    frames: called twice, to choose the quality by every _PROBE-th of them and to time all. step: told of every frame
-    timed. Returns {"encode": {"fps", "mpx_per_s", "stages": {...}}, "decode": likewise, "bpp", "psnr", "quality",
-    "frames"}: means over frames; stages are those of nacre.stopwatch and `file`, each with what it would do alone. The
-    codec is warm before the first clock starts. Raises InputError where there is no frame.
+    frames: called to choose the quality by every _PROBE-th of them, then to time all, and again until encoding has
+    taken `seconds`. step: told of every frame timed. effort, light: as ImageCodec's. jobs: frames that are worked on at
+    a time, each on its own thread beside those of the codec. Returns {"encode": {"fps", "mpx_per_s", "stages": {...}},
+    "decode": likewise, "bpp", "psnr", "quality", "frames"}: means over frames; stages are those of nacre.stopwatch and
+    `file`, each with what it would do alone. The codec is warm before the first clock starts, and frames are at hand in
+    groups. Raises InputError where there is no frame.
     """
     probes = list(itertools.islice(frames(), 0, None, _PROBE))
     if not probes:
         msg = "there are no frames"
         raise InputError(msg)
-    quality = quality_for(codec, probes, bpp)
-    codec.decode_array(codec.encode(probes[0], quality))
+    quality = quality_for(codec, probes, bpp, effort)
+    codec.decode_array(codec.encode(probes[0], quality, effort=effort), light=light)
     pixels = probes[0].shape[0] * probes[0].shape[1]
-    encoding, decoding = _Clock(pixels), _Clock(pixels)
-    rates, distortions = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "frame.ncr")
-        for frame in frames():
-            stopwatch = Stopwatch()
-            data = codec.encode(frame, quality, stopwatch)
-            start = time.perf_counter()
-            path.write_bytes(data)
-            encoding.add(stopwatch, time.perf_counter() - start)
-            stopwatch = Stopwatch()
-            start = time.perf_counter()
-            data = path.read_bytes()
-            read = time.perf_counter() - start
-            decoded = codec.decode_array(data, stopwatch)
-            decoding.add(stopwatch, read)
-            rates.append(8 * len(data) / pixels)
-            distortions.append(psnr(frame, decoded))
-            step(f"frame {len(rates)}")
+    encoding, decoding = _Clock(pixels, jobs), _Clock(pixels, jobs)
+    rates: list[float] = []
+    distortions: list[float] = []
+
+    def encode(frame: Picture, path: Path) -> _Timed:
+        stopwatch = Stopwatch()
+        data = codec.encode(frame, quality, stopwatch, effort=effort)
+        start = time.perf_counter()
+        path.write_bytes(data)
+        return _Timed(stopwatch, time.perf_counter() - start, len(data))
+
+    def decode(path: Path) -> tuple[_Timed, Picture]:
+        stopwatch = Stopwatch()
+        start = time.perf_counter()
+        data = path.read_bytes()
+        read = time.perf_counter() - start
+        decoded = codec.decode_array(data, stopwatch, light=light)
+        return _Timed(stopwatch, read, len(data)), decoded
+
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        paths = [Path(folder, f"{number}.ncr") for number in range(_GROUP * jobs)]
+        while not rates or encoding.seconds < seconds:
+            supply = iter(frames())
+            while group := list(itertools.islice(supply, len(paths))):
+                start = time.perf_counter()
+                coded = list(pool.map(encode, group, paths))
+                middle = time.perf_counter()
+                found = list(pool.map(decode, paths[: len(group)]))
+                encoding.add(coded, middle - start)
+                decoding.add((timed for timed, _ in found), time.perf_counter() - middle)
+                for frame, (timed, decoded) in zip(group, found, strict=True):
+                    rates.append(8 * timed.size / pixels)
+                    distortions.append(psnr(frame, decoded))
+                    step(f"frame {len(rates)}")
     return {
         "encode": encoding.report(),
         "decode": decoding.report(),
@@ -174,17 +211,18 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _print(result: dict[str, Any]) -> None:
-    print(
-        f"{result['cpu']}, {result['threads']} threads, {result['width']}x{result['height']}, {result['frames']} frames"
-    )
+    threads = f"{result['jobs']} at a time, {result['threads']} thread{'s' if result['threads'] != 1 else ''} each"
+    print(f"{result['cpu']}, {result['width']}x{result['height']}, {result['frames']} frames, {threads}")
+    if result["peak_memory"] is not None:
+        print(f"peak memory {result['peak_memory'] / 1e6:.0f} MB, with the frames at hand")
     print(f"quality {result['quality']:g}: {result['bpp']:.3f} bpp, {result['psnr']:.2f} dB")
     parts = ", ".join(f"{name} {value:.2f}" for name, value in result["kmac_per_pixel"].items())
     print(f"kMAC/pixel: {parts}")
     for direction in ("encode", "decode"):
         whole = result[direction]
-        print(f"{direction:10} {'whole':10} {whole['fps']:10.2f} frames/s {whole['mpx_per_s']:10.2f} Mpx/s")
+        print(f"{direction:8} {'whole':16} {whole['fps']:10.2f} frames/s {whole['mpx_per_s']:10.2f} Mpx/s")
         for stage, speed in whole["stages"].items():
-            print(f"{'':10} {stage:10} {speed['fps']:10.2f} frames/s {speed['mpx_per_s']:10.2f} Mpx/s")
+            print(f"{'':8} {stage:16} {speed['fps']:10.2f} frames/s {speed['mpx_per_s']:10.2f} Mpx/s")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -195,22 +233,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--size", type=_size, default=(1920, 1080), metavar="WxH", help="of the frames, default 1920x1080"
     )
     parser.add_argument("--content", metavar="CLIP", help="clip, picture or folder of pictures to show instead")
-    parser.add_argument("--threads", type=positive, default=usable_cpus(), metavar="N", help="default all processors")
+    parser.add_argument("--bpp", type=float, default=TARGET_BPP, help=f"bits per pixel, default {TARGET_BPP:g}")
+    parser.add_argument("--effort", type=int, metavar="N", help="of the encoder, 1 to 9")
+    parser.add_argument("--light", action="store_true", help="decode by the light synthesis")
+    parser.add_argument("--threads", type=positive, metavar="N", help="of each frame, default all processors / jobs")
+    parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="frames at a time, default 1")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, metavar="S", help="go on until encoding has taken S seconds"
+    )
     parser.add_argument("--weights", metavar="FOLDER", help="look for weights there and nowhere else")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
     installed = store.load(options.profile, options.weights)
-    codec = ImageCodec(options.profile, options.threads, options.weights)
+    threads = options.threads or max(1, usable_cpus() // options.jobs)
+    codec = ImageCodec(options.profile, threads, options.weights)
     width, height = options.size
     progress = Progress(FRAMES, verbose=options.verbose, quiet=options.quiet)
     try:
-        result = bench(codec, lambda: _content(options.content, width, height, FRAMES), step=progress.step)
+        result = bench(
+            codec, lambda: _content(options.content, width, height, FRAMES), options.bpp, progress.step,
+            effort=options.effort, light=options.light, jobs=options.jobs, seconds=options.seconds,
+        )  # fmt: skip
     finally:
         progress.close()
     result |= {
         "width": width,
         "height": height,
-        "threads": options.threads,
+        "threads": threads,
+        "jobs": options.jobs,
+        "peak_memory": peak_memory(),
         "cpu": cpu_name(),
         "profile": options.profile,
     }

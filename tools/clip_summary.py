@@ -125,13 +125,20 @@ class ClipSummary:
         return list(self.curves)
 
     @property
-    def speeds_against(self) -> tuple[str, dict[str, float]]:
-        """The anchor and mean BD-rates in 6:1:1 PSNR, percent."""
-        found = [c for c in self.comparisons if (c.metric, c.frames) == (PLANES, ALL)]
-        if not found:
-            return "", {}
+    def anchors(self) -> dict[str, str]:
+        """What differences were taken against, by metric."""
+        return {comparison.metric: comparison.anchor for comparison in self.comparisons}
+
+    @property
+    def speeds_against(self) -> tuple[str, str, dict[str, float]]:
+        """6:1:1 PSNR, or the first metric where that was not measured, the anchor and mean BD-rates, percent."""
+        anchors = self.anchors
+        metric = PLANES if PLANES in anchors else next(iter(anchors), "")
+        if not metric:
+            return "", "", {}
+        found = [c for c in self.comparisons if (c.metric, c.frames) == (metric, ALL)]
         rates = {c.codec: c.mean_rate for c in found if c.mean_rate is not None}
-        return found[0].anchor, {found[0].anchor: 0.0, **rates}
+        return metric, anchors[metric], {anchors[metric]: 0.0, **rates}
 
     def panels(self, metric: str) -> list[Panel]:
         """The curves of each clip."""

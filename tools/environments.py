@@ -129,6 +129,22 @@ class TorchGraph:
         return [named[name].numpy() for name in outputs]
 
 
+class LazyGraph:
+    """A graph that is made when it first runs: not every set of weights has all. Threads may share it."""
+
+    def __init__(self, make: Callable[[], OnnxGraph | TorchGraph]) -> None:
+        self._make = make
+        self._graph: OnnxGraph | TorchGraph | None = None
+        self._lock = threading.Lock()
+
+    def run(self, outputs: Sequence[str], inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """The named outputs."""
+        with self._lock:
+            if self._graph is None:
+                self._graph = self._make()
+        return self._graph.run(outputs, inputs)
+
+
 class TorchScale:
     """The integer scale network as the PyTorch modules that training runs, in float32."""
 
@@ -152,7 +168,7 @@ class TorchScale:
         return found
 
 
-def _graph(weights: Weights, name: str, environment: Environment, record: Record) -> Any:
+def _graph(weights: Weights, name: str, environment: Environment, record: Record) -> OnnxGraph | TorchGraph:
     if environment.networks == "pytorch":
         return TorchGraph(weights, name, record)
     return OnnxGraph(weights, name, environment, record)
@@ -202,7 +218,7 @@ def installed(environment: Environment) -> Iterator[Record]:
         return code
 
     seams: dict[str, Any] = {
-        "Graph": lambda weights, name, *_: _graph(weights, name, environment, record),
+        "Graph": lambda weights, name, *_: LazyGraph(partial(_graph, weights, name, environment, record)),
         "scale_executor": lambda weights, network, *_: _scale(weights, network, environment, record),
         "decode_tile": decode,
         "encode_tile": encode,

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from nacre.bitstream.errors import InputError, NacreError
 from nacre.tools.clip_summary import summarize_clips
-from nacre.tools.crops import make_crops
+from nacre.tools.crops import Crop, make_crops
 from nacre.tools.evaluate_arguments import load_curves, parse
 from nacre.tools.evaluate_clips import evaluate_clips
+from nacre.tools.markdown import build_markdown
 from nacre.tools.measure import Task
 from nacre.tools.metrics import DEFAULT_METRICS
 from nacre.tools.peers import PictureCodec, fingerprint, open_codec
@@ -107,6 +108,7 @@ def _run(arguments: argparse.Namespace) -> int:
         journal=out / "measurements.jsonl" if out is not None else None,
         progress=partial(Progress, verbose=arguments.verbose, quiet=arguments.quiet),
     )
+    evaluation.command = arguments.command
     _warn(f"skipped: {line}" for line in evaluation.skipped)
     summary: Shown
     if clip is None:
@@ -115,19 +117,27 @@ def _run(arguments: argparse.Namespace) -> int:
     else:
         summary = summarize_clips(evaluation.measurements, evaluation.metrics, arguments.asked, anchor)
     _warn(evaluation.failures)
-    alone = [metric for metric in summary.metrics if not summary.tables(metric)]
-    if alone and len(evaluation.settings) + len(published) > 1:
-        missing = f"differences in {', '.join(alone)}: nothing is known of the anchor {anchor}"
-        evaluation.skipped.append(missing)
-        _warn([f"skipped: {missing}"])
+    if evaluation.measurements and len(evaluation.settings) + len(published) > 1:
+        unknown = list(_without_anchor(summary, arguments.asked.get(anchor, (anchor,))))
+        evaluation.skipped += unknown
+        _warn(f"skipped: {line}" for line in unknown)
     if evaluation.measurements:
         print_tables(summary)
-        if out is not None:
-            write_results(out, evaluation, summary)
-            _time(evaluation, arguments, clip)
-            _illustrate(out, evaluation, summary, arguments, clip)
-            write_results(out, evaluation, summary)
-    return EXIT_LOSSES if evaluation.failures else 0
+    if out is not None:
+        write_results(out, evaluation, summary)
+        _time(evaluation, arguments, clip)
+        _illustrate(out, evaluation, summary, arguments, clip)
+        write_results(out, evaluation, summary)
+    return EXIT_LOSSES if evaluation.failures or not evaluation.measurements else 0
+
+
+def _without_anchor(summary: Shown, anchors: Sequence[str]) -> Iterator[str]:
+    """A line for each metric without differences against one of `anchors`."""
+    for metric in summary.metrics:
+        found = summary.anchors.get(metric)
+        if found not in anchors:
+            instead = f", so they are taken against {found}" if found else ""
+            yield f"differences in {metric}: nothing is known of the anchor {anchors[0]}{instead}"
 
 
 def _warn(lines: Iterable[str]) -> None:
@@ -136,7 +146,7 @@ def _warn(lines: Iterable[str]) -> None:
 
 
 def _time(evaluation: Evaluation, arguments: argparse.Namespace, clip: ClipCoding | None) -> None:
-    if not arguments.timing:
+    if not arguments.timing or not evaluation.measurements:
         return
     weights: str | None = arguments.weights
     threaded = [name for name in evaluation.settings if open_any(name, 2, weights, clip).threads > 1]
@@ -153,18 +163,21 @@ def _time(evaluation: Evaluation, arguments: argparse.Namespace, clip: ClipCodin
 def _illustrate(
     out: Path, evaluation: Evaluation, summary: Shown, arguments: argparse.Namespace, clip: ClipCoding | None
 ) -> None:
-    """Plots and report."""
-    crops, failures = make_crops(evaluation.measurements, arguments.jobs, arguments.weights, clip)
-    _warn(failures)
-    evaluation.failures += failures
+    """Plots, report and the tables as Markdown."""
+    crops: list[Crop] = []
+    plots: dict[str, bytes] = {}
     speeds = mean_speeds(evaluation.timings)
-    try:
-        plots = write_plots(out, summary, speeds)
-    except InputError as error:
-        _warn([f"skipped: plots: {error}"])
-        evaluation.skipped.append(f"plots: {error}")
-        plots = {}
+    if evaluation.measurements:
+        crops, failures = make_crops(evaluation.measurements, arguments.jobs, arguments.weights, clip)
+        _warn(failures)
+        evaluation.failures += failures
+        try:
+            plots = write_plots(out, summary, speeds)
+        except InputError as error:
+            _warn([f"skipped: plots: {error}"])
+            evaluation.skipped.append(f"plots: {error}")
     write_text(out / "report.html", build_report(evaluation, summary, plots, speeds, crops))
+    write_text(out / "summary.md", build_markdown(evaluation, summary, plots, speeds))
 
 
 def main(argv: Sequence[str] | None = None) -> int:

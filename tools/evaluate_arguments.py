@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +34,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = tool_parser(
         "evaluate",
         "Measure codecs side by side on pictures or on clips: real files, metrics, Bjontegaard differences, a report.",
-        "Exit codes: 0 done, 1 error, 2 usage, 3 done, but something named on stderr is missing from it.",
+        "Exit codes: 0 done, what is not installed here is named and skipped; 1 error; 2 usage; 3 done, but something"
+        " could not be read or failed, as named on stderr and in the report.",
     )
     parser.add_argument("sources", nargs="+", metavar="PICTURE|CLIP", help="files and folders, of one kind")
     own = f"of pictures: {', '.join(NAMES)}; of clips: {', '.join(VIDEO_NAMES)}"
@@ -51,7 +54,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--anchor",
         metavar="NAME",
-        help="what differences are taken against: a codec, the first by default, or FILE.json:NAME (pictures)",
+        help="what differences are taken against: a codec, the first by default, or FILE.json:NAME (pictures), in whose"
+        " stead the first codec stands for metrics that it lacks",
     )
     parser.add_argument(
         "--published",
@@ -80,12 +84,15 @@ def _defaults() -> str:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments, with `clips` (whether the sources are such) and `asked`: what each name of --codecs stands for.
+    """The arguments, with `clips` (whether the sources are such), `asked` (what each name of --codecs stands for) and
+    `command` (the line that they came on).
 
     Ends the process with a usage error where they do not fit each other.
     """
     parser = _parser()
+    argv = sys.argv[1:] if argv is None else argv
     arguments = parser.parse_args(argv)
+    arguments.command = shlex.join(["nacre", "evaluate", *argv])
     try:
         arguments.clips = are_clips(arguments.sources)
         find = variants if arguments.clips else _picture_codec

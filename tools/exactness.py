@@ -1,6 +1,6 @@
 """Exactness over environments: the same streams made and read in each, and a table of what differs.
 
-    python -m nacre.tools.exactness pictures FOLDER [--set small]       the pictures, which need scikit-image
+    python -m nacre.tools.exactness pictures FOLDER [--set emulated]    the pictures, which need scikit-image
     python -m nacre.tools.exactness make FOLDER --environment NAME      streams, made in this environment
     python -m nacre.tools.exactness read FOLDER --environment NAME      every stream of FOLDER, read in this environment
     python -m nacre.tools.exactness table FOLDER...                     what differs, as Markdown
@@ -40,20 +40,40 @@ LARGEST_DIFFERENCE = 2  # of 255, and
 EQUAL_SAMPLES = 0.999  # the tolerance between machines on decoded samples
 
 
-class PictureSet(NamedTuple):
-    """Sizes (width, height), the qualities of each picture, and a picture of several tiles with its own qualities."""
+class Pictures(NamedTuple):
+    """Pictures of one size: contents, width, height, and the qualities that each is coded at."""
 
-    sizes: tuple[tuple[int, int], ...]
+    contents: tuple[str, ...]
+    width: int
+    height: int
     qualities: tuple[int, ...]
-    tiled: tuple[int, int] | None
-    tiled_qualities: tuple[int, ...] = (0, 50, 100)
 
 
-SETS: Mapping[str, PictureSet] = {
-    "full": PictureSet(((1, 1), (17, 33), (512, 768), (1001, 999)), tuple(range(0, 101, 10)), (2304, 1100)),
-    "small": PictureSet(((1, 1), (17, 33), (150, 200)), (0, 30, 60, 100), None),
-}
 CONTENTS = ("noise", "flat", "photo", "text")
+_EVERY = tuple(range(0, 101, 10))
+SETS: Mapping[str, tuple[Pictures, ...]] = {
+    "full": (
+        Pictures(CONTENTS, 1, 1, _EVERY),
+        Pictures(CONTENTS, 17, 33, _EVERY),
+        Pictures(CONTENTS, 512, 768, _EVERY),
+        Pictures(CONTENTS, 1001, 999, _EVERY),
+        Pictures(("photo",), 2304, 1100, (0, 50, 100)),  # of several tiles
+    ),
+    # What an emulated processor codes in minutes: fewer qualities of small pictures, one of each large one.
+    "emulated": (
+        Pictures(CONTENTS, 1, 1, (0, 50, 100)),
+        Pictures(CONTENTS, 17, 33, (0, 30, 60, 100)),
+        Pictures(("photo",), 512, 768, (60,)),
+        Pictures(("text",), 1001, 999, (80,)),
+        Pictures(("photo",), 4112, 24, (40,)),  # of several tiles
+    ),
+    # Made at home, their symbols read by emulated processors.
+    "large": (
+        Pictures(CONTENTS, 512, 768, (20, 70)),
+        Pictures(CONTENTS, 1001, 999, (20, 70)),
+        Pictures(("photo",), 2304, 1100, (50,)),  # of several tiles
+    ),
+}
 
 
 def make_content(content: str, width: int, height: int) -> Pixels:
@@ -79,22 +99,16 @@ def make_content(content: str, width: int, height: int) -> Pixels:
     raise ValueError(content)
 
 
-def write_pictures(folder: Path, chosen: PictureSet) -> int:
+def write_pictures(folder: Path, chosen: Sequence[Pictures]) -> int:
     """The pictures of a set as PNG files, and the list of what to make of them; returns how many streams that is."""
     pictures = folder / "pictures"
     pictures.mkdir(parents=True, exist_ok=True)
-    cases: list[dict[str, Any]] = [
-        {"picture": f"{content}-{width}x{height}", "qualities": chosen.qualities}
-        for width, height in chosen.sizes
-        for content in CONTENTS
-    ]
-    if chosen.tiled:
-        width, height = chosen.tiled
-        cases.append({"picture": f"photo-{width}x{height}", "qualities": chosen.tiled_qualities})
-    for case in cases:
-        content, _, size = case["picture"].partition("-")
-        width, height = map(int, size.split("x"))
-        Image.fromarray(make_content(content, width, height)).save(pictures / f"{case['picture']}.png")
+    cases: list[dict[str, Any]] = []
+    for contents, width, height, qualities in chosen:
+        for content in contents:
+            name = f"{content}-{width}x{height}"
+            Image.fromarray(make_content(content, width, height)).save(pictures / f"{name}.png")
+            cases.append({"picture": name, "qualities": qualities})
     (folder / "cases.json").write_text(json.dumps(cases, indent=1) + "\n")
     return sum(len(case["qualities"]) for case in cases)
 
@@ -137,8 +151,11 @@ class Row(NamedTuple):
         }
 
 
-def make_streams(row: Row) -> dict[str, Any]:
-    """Code all cases of the folder with every set of weights; the report, also written."""
+def make_streams(row: Row, largest: int | None = None) -> dict[str, Any]:
+    """Code all cases of the folder with every set of weights; the report, also written.
+
+    Pictures of more than `largest` pixels are left out.
+    """
     cases = json.loads((row.folder / "cases.json").read_text())
     (row.folder / "streams").mkdir(exist_ok=True)
     made: dict[str, str] = {}
@@ -148,6 +165,8 @@ def make_streams(row: Row) -> dict[str, Any]:
             for case in cases:
                 with Image.open(row.folder / "pictures" / f"{case['picture']}.png") as image:
                     pixels = np.asarray(image)
+                if largest is not None and pixels.shape[0] * pixels.shape[1] > largest:
+                    continue
                 for quality in case["qualities"]:
                     data = codec.encode(pixels, float(quality))
                     digest = hashlib.sha256(data).hexdigest()
@@ -159,10 +178,11 @@ def make_streams(row: Row) -> dict[str, Any]:
     return report
 
 
-def read_streams(row: Row, golden: Sequence[Path]) -> dict[str, Any]:
+def read_streams(row: Row, golden: Sequence[Path], largest: int | None = None) -> dict[str, Any]:
     """Read every stream of the folder, and of the folders in `golden`; the report, also written.
 
-    The first reading of a folder keeps its pixels, the others compare with them.
+    The first reading of a folder keeps its pixels, the others compare with them. Of pictures of more than `largest`
+    pixels the symbols alone are read.
     """
     pixels = row.folder / "pixels"
     baseline = not pixels.exists()
@@ -183,7 +203,7 @@ def read_streams(row: Row, golden: Sequence[Path]) -> dict[str, Any]:
             try:
                 header = read_header(io.BytesIO(data))
                 codec = codecs[header.profile]
-                if path.stem in shown:
+                if path.stem in shown and (largest is None or header.width * header.height <= largest):
                     result = _compare(codec.decode_array(data), pixels / f"{path.stem}.png", keep=baseline)
                 else:
                     codec.verify(data)
@@ -325,6 +345,9 @@ def build_parser() -> argparse.ArgumentParser:
         step.add_argument(
             "--weights", type=Path, action="append", required=True, help="a folder of weights; repeatable"
         )
+        step.add_argument(
+            "--largest", type=int, help="make no pictures of more pixels; of these, read the symbols alone"
+        )
         if name == "read":
             step.add_argument("--golden", type=Path, action="append", default=[], help="folder of more streams to read")
     report = steps.add_parser("table", help="print what differs")
@@ -352,10 +375,10 @@ def _run(options: argparse.Namespace) -> int:
     for name in options.environment:
         row = Row(options.folder, ENVIRONMENTS[name], options.machine, options.weights)
         if options.step == "make":
-            report = make_streams(row)
+            report = make_streams(row, options.largest)
             print(f"{row.name}: made {len(report['streams'])} streams in {report['seconds']} s: {report['calls']}")
         else:
-            report = read_streams(row, options.golden)
+            report = read_streams(row, options.golden, options.largest)
             errors = sum("error" in result for result in report["results"].values())
             print(f"{row.name}: read {len(report['results'])} streams in {report['seconds']} s, {errors} errors")
     return 0

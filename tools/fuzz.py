@@ -3,11 +3,14 @@
     python -m nacre.tools.fuzz --weights tests/data/tiny --seeds tests/data/golden --minutes 40 --out report.json
     python -m nacre.tools.fuzz --weights tests/data/tiny --seeds tests/data/golden --cover CORPUS
 
-With atheris installed (pip install atheris) libFuzzer guides the mutations by the coverage of the package's modules;
-otherwise (or with --engine plain) streams that give a new kind of message are kept to build on. nacre.tools.mutation
-makes the mutations. A stream that raises anything but a NacreError, takes more than 2 s of processor time, or needs
-more than 512 MiB beside what the process holds is a finding: it is written beside the report, and the run goes on; the
-exit code is then 1.
+With atheris installed, libFuzzer guides the mutations by the coverage of the package's modules; the extra dev brings it
+where there are wheels of it (Linux on x86-64), and `pip install atheris` builds it elsewhere. Otherwise, or with
+--engine plain, streams that give a new kind of message are kept to build on. nacre.tools.mutation makes the mutations.
+A stream that raises anything but a NacreError, takes more than 2 s of processor time, or needs more than 512 MiB beside
+what the process holds is a finding: it is written beside the report, and the run goes on; the exit code is then 1.
+
+libFuzzer's process grows with all that it keeps: long runs are made of rounds of 100,000 streams, each a process with
+a --seed of its own, over one --corpus. nacre.tools.fuzz_table adds their reports up.
 
 --cover prints which lines of the package the streams of a folder, such as the corpus of a run, reach.
 """
@@ -41,7 +44,10 @@ MAX_BYTES = 512 << 20  # of resident memory, for one stream
 MAX_PIXELS = 1 << 15
 MAX_STREAM = 4096  # bytes
 DEEP = "numpy-python"  # the environment in which everything is Python and NumPy
-COVERED = ("nacre.bitstream", "nacre.entropy", "nacre.image", "nacre.tile", "nacre.inspection", "nacre.sources")
+COVERED = (  # with all below them: the entropy package holds range coder, latent, alpha and the scale network
+    "nacre.bitstream", "nacre.entropy", "nacre.image", "nacre.decoder", "nacre.tile", "nacre.blend",
+    "nacre.parallel", "nacre.picture", "nacre.tiling", "nacre.inspection", "nacre.sources",
+)  # fmt: skip
 _REPORT_EVERY = 20.0  # seconds
 _NUMBERS = re.compile(r"0x[0-9A-Fa-f]+|[0-9]+")
 _HEX = re.compile(r"'.*'|\b(?=[a-f]*[0-9])[0-9a-f]{2,}\b")
@@ -87,7 +93,8 @@ class Campaign:
         self.ways: Counter[str] = Counter()
         self.outcomes: Counter[str] = Counter()
         self.findings: dict[str, dict[str, Any]] = {}
-        self.slowest, self.slowest_stream = 0.0, b""
+        self.slowest, self.slowest_stream = 0.0, b""  # by processor time
+        self.slowest_wall = 0.0
         self.started, self.cpu_started = time.monotonic(), time.process_time()
         self.first_memory = self._held = _resident_memory()
         self.largest_need = 0
@@ -108,7 +115,7 @@ class Campaign:
         if self.counts["streams"] % 256 == 0:  # the fuzzer itself grows with what it keeps
             self._held = _resident_memory()
         peak = _peak_memory()
-        start = time.process_time()
+        wall, start = time.monotonic(), time.process_time()
         try:
             way, outcome = self._target.run(data)
         except Exception as error:
@@ -117,6 +124,7 @@ class Campaign:
             way = "any"
             self._find(outcome, data, traceback.format_exc())
         seconds = time.process_time() - start
+        self.slowest_wall = max(self.slowest_wall, time.monotonic() - wall)
         if seconds > self.slowest:
             self.slowest, self.slowest_stream = seconds, data
         if seconds > MAX_SECONDS:
@@ -153,7 +161,8 @@ class Campaign:
             "environment": self._options.environment,
             "seed": self._options.seed,
             "findings": self.findings,
-            "slowest_seconds": round(self.slowest, 4),
+            "slowest_processor_seconds": round(self.slowest, 4),
+            "slowest_seconds": round(self.slowest_wall, 4),
             "slowest_stream": self.slowest_stream.hex(),
             "memory_before": self.first_memory,
             "memory_largest_need": self.largest_need,
@@ -265,7 +274,7 @@ def _conclude(campaign: Campaign) -> int:
     print(
         f"{counts['streams']} streams in {seconds:.0f} s ({time.process_time() - campaign.cpu_started:.0f} s of"
         f" processor), {counts['lengths and CRCs right']} with right CRCs,"
-        f" {counts['checks of symbols right, too']} with right checks, slowest {campaign.slowest:.3f} s,"
+        f" {counts['checks of symbols right, too']} with right checks, slowest {campaign.slowest:.3f} s of processor,"
         f" {len(campaign.outcomes)} outcomes, {len(campaign.findings)} findings"
     )
     for name, found in campaign.findings.items():
@@ -338,7 +347,9 @@ def _seed_streams(folders: Sequence[Path]) -> list[bytes]:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser."""
-    parser = argparse.ArgumentParser(prog="python -m nacre.tools.fuzz", description="Fuzz the decoder.")
+    parser = argparse.ArgumentParser(
+        prog="python -m nacre.tools.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--weights", type=Path, required=True, help="folder of weights, small ones")
     parser.add_argument("--seeds", type=Path, action="append", required=True, help="folder of streams to begin with")
     parser.add_argument("--minutes", type=float, default=40.0, help="end after so long, default 40")
@@ -360,9 +371,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.simplefilter("ignore")
     warnings.simplefilter("error", RuntimeWarning)  # of NumPy: a number that was not expected
     if options.engine == "atheris" and not options.cover:
-        with import_module("atheris").instrument_imports(
-            include=[*COVERED, "nacre.blend"], enable_loader_override=False
-        ):
+        with import_module("atheris").instrument_imports(include=list(COVERED), enable_loader_override=False):
             _import_all()
     else:
         _import_all()
@@ -371,8 +380,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     pool = _seed_streams(options.seeds)
     with _counted_stages(options.environment) as stages:
         target = Target(options.weights)
-        for data in pool:  # everything is loaded before anything is measured
-            target.run(data)
+        decoded = [way for way, outcome in map(target.run, pool) if outcome == "done" and way != "inspect"]
+        if not decoded:  # by then everything is loaded, too, before anything is measured
+            print("fuzz: error: none of the seeds can be decoded with these weights", file=sys.stderr)
+            return 2
         if options.cover:
             streams = pool + _seed_streams(options.cover)
             found = cover(target, streams)
@@ -394,9 +405,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _import_all() -> None:
     """Import what is fuzzed."""
-    import nacre.image
-    import nacre.inspection
-    import nacre.tile  # noqa: F401
+    for name in COVERED:
+        import_module(name)
 
 
 def _has_atheris() -> bool:

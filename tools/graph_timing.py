@@ -1,7 +1,8 @@
 """Time a profile's graphs with random weights: ``python -m nacre.tools.graph_timing [--size 768x512] [--threads 2]``.
 
 Widths are chosen by what a machine really does before anything is trained: every float graph runs through ONNX Runtime
-in float32 and, its convolutions quantized statically to 8 bits with weights in -64..63, in INT8.
+in float32 and, its convolutions quantized statically to 8 bits with weights in -64..63, in INT8; below them stand the
+graphs that ship in INT8.
 """
 
 from __future__ import annotations
@@ -25,12 +26,16 @@ from onnxruntime.quantization.shape_inference import quant_pre_process  # type: 
 
 from nacre.models.complexity import mac_per_pixel
 from nacre.models.config import ImageConfig
-from nacre.models.export import export_graphs
+from nacre.models.export import export_graphs, export_scale_decoder
 from nacre.models.image import ImageModel
+from nacre.models.quantized import export_quantized_analysis
+from nacre.models.tables import integer_network
+from nacre.weights.store import ANALYSIS, INT8_ANALYSIS
 
 RUNS = 15
+SCALE_DECODER = "scale_decoder.onnx"
 PARTS = {
-    "analysis.onnx": ("analysis", "hyper_analysis"),
+    ANALYSIS: ("analysis", "hyper_analysis"),
     "context.onnx": ("context",),
     "synthesis.onnx": ("synthesis",),
 }
@@ -55,9 +60,10 @@ def feeds(config: ImageConfig, width: int, height: int) -> dict[str, Feed]:
     image = random.integers(0, 256, (1, height, width, 3), dtype=np.uint8)
     rounding, encoding = np.full(grid, 0.5, np.float32), np.ones(1, np.float32)
     return {
-        "analysis.onnx": {"image": image, "position": position},
+        ANALYSIS: {"image": image, "position": position},
         "context.onnx": {"target": y, "z_hat": z, "rounding": rounding, "encoding": encoding},
         "synthesis.onnx": {"y_hat": y, "position": position},
+        SCALE_DECODER: {"z": z, "row": np.array([config.rows // 2])},
     }
 
 
@@ -85,6 +91,10 @@ def milliseconds(graph: Path, feed: Feed, threads: int) -> float:
     return statistics.median(times[3:])
 
 
+def _kmac(counts: dict[str, float], parts: tuple[str, ...]) -> float:
+    return sum(counts[part] for part in parts) / 1000
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     parser = argparse.ArgumentParser(prog="nacre.tools.graph_timing", description=__doc__.split("\n", 1)[0])
@@ -98,16 +108,26 @@ def main(arguments: list[str] | None = None) -> int:
     print(
         f"{options.size}, {options.threads} threads, onnxruntime {onnxruntime.__version__}, torch {torch.__version__}"
     )
-    print(f"{'graph':16}{'kMAC/pixel':>12}{'float32 ms':>12}{'INT8 ms':>10}")
+    print(f"{'graph':20}{'kMAC/pixel':>12}{'float32 ms':>12}{'INT8 ms':>10}")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for name, graph in export_graphs(model).items():
+        graphs = export_graphs(model)
+        for name, parts in PARTS.items():
             path = Path(folder) / name
-            onnx.save(graph, path)
+            onnx.save(graphs[name], path)
             exact = milliseconds(path, inputs[name], options.threads)
             integer = milliseconds(quantized(path, inputs[name]), inputs[name], options.threads)
-            macs = sum(counts[part] for part in PARTS[name]) / 1000
-            print(f"{name:16}{macs:12.2f}{exact:12.1f}{integer:10.1f}")
+            print(f"{name:20}{_kmac(counts, parts):12.2f}{exact:12.1f}{integer:10.1f}")
+        crops = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)
+        network = integer_network(model.scale_decoder, model.config.rows)
+        written = {
+            INT8_ANALYSIS: (export_quantized_analysis(model, crops), PARTS[ANALYSIS], inputs[ANALYSIS]),
+            SCALE_DECODER: (export_scale_decoder(network), ("scale_decoder",), inputs[SCALE_DECODER]),
+        }
+        for name, (graph, parts, feed) in written.items():
+            path = Path(folder) / name
+            onnx.save(graph, path)
+            print(f"{name:20}{_kmac(counts, parts):12.2f}{'':12}{milliseconds(path, feed, options.threads):10.1f}")
     return 0
 
 

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -184,8 +185,8 @@ def _run(queue: deque[Task], jobs: int) -> Iterator[tuple[Task, Measurement | st
 def measure_all(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Measurement | str]]:
     """Each task with its measurement or with what went wrong, in the order of completion, from `jobs` processes.
 
-    A codec that takes its process down with it costs its own measurement only: whatever was under way is run again,
-    each task in a process of its own.
+    A codec that takes its process down with it, or a process that is killed, costs its own measurement at most:
+    whatever was under way is run again, each task in a process of its own, with a UserWarning.
     """
     queue = deque(tasks)
     with single_threaded_children():
@@ -196,6 +197,9 @@ def measure_all(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Measur
                     suspects.append(task)
                 else:
                     yield task, result
+            if suspects:
+                msg = f"a worker process died: what was under way ({len(suspects)}) is measured again, one by one"
+                warnings.warn(msg, UserWarning, stacklevel=2)
             for task in suspects:
                 for _, result in _run(deque([task]), 1):
                     yield task, "its process died" if result is None else result
@@ -211,16 +215,24 @@ class Journal:
                 measurement = Measurement.from_dict(json.loads(line))
             except (ValueError, TypeError, AttributeError):
                 continue  # the line at which the last run was interrupted
-            self.kept[measurement.key] = measurement
+            self._keep(measurement)
         self._file: BinaryIO = path.open("ab")
         if self._file.tell():
             self._file.write(b"\n")
 
     def add(self, measurement: Measurement) -> None:
         """Keep a measurement, on the disk at once."""
-        self.kept[measurement.key] = measurement
+        self._keep(measurement)
         self._file.write(json.dumps(measurement.to_dict()).encode() + b"\n")
         self._file.flush()
+
+    def _keep(self, measurement: Measurement) -> None:
+        """Keep a measurement, and of an older one of the same bytes the metrics that it lacks."""
+        old = self.kept.get(measurement.key)
+        if old is not None and old.bytes == measurement.bytes:
+            metrics, errors = {**old.metrics, **measurement.metrics}, {**old.errors, **measurement.errors}
+            measurement = replace(measurement, metrics=metrics, errors=errors)
+        self.kept[measurement.key] = measurement
 
     def close(self) -> None:
         """Close the file."""

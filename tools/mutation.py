@@ -32,6 +32,7 @@ from nacre.weights import load
 ALPHA = 0x03  # unit type
 REPAIRABLE_PIXELS = 1 << 15  # of a tile whose symbols are made right again
 _CRC_BYTES = 4
+_MADE_UP = "made-up symbols"  # the kind whose checks can always be made right
 _INTEGERS = (0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 255, 256, 4095, 4096, 32767, 32768, 65535)
 _LARGE = (1 << 16, (1 << 24) - 1, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
 _SIDES = (1, 1, 2, 15, 16, 17, 31, 33, 48, 63, 64, 65, 127, 128, 129)
@@ -115,7 +116,7 @@ class Coder:
     def check(self, header: PictureHeader, index: int, code: bytes) -> tuple[bytes, int]:
         """The code, cut where it would go on after the last symbol, and its check; ValueError where there is none."""
         row, z, y = self.rows_and_shapes(header, index)
-        for _ in range(4):
+        for _ in range(2):
             try:
                 found = decode_tile(
                     code, z, y, row, self._z_tables, self._y_tables, self._network,
@@ -158,23 +159,23 @@ class Mutator:
     def mutate(self, data: bytes, random: Random, limit: int) -> Mutated:
         """A mutation of `data` of at most about `limit` bytes."""
         draw = random.random()
-        if draw < 0.35:
+        if draw < 0.42:
             kind = random.choice(list(BYTES))
             data = BYTES[kind](data, random, self._pool)[:limit]
             if random.random() < 0.7:
                 return Mutated(data, kind, repaired=False, checked=False)
             return Mutated(join(*self._with_signature(*split(data), random)), kind, repaired=True, checked=False)
         head, parts = self._with_signature(*split(data), random)
-        if draw < 0.65:
+        if draw < 0.8:
             kind = random.choice(list(UNITS))
             parts = UNITS[kind](parts, random, self._pool)
             checked = random.random() < 0.1 and self._check(head, parts, random)
         else:
-            kind = random.choice(list(SYMBOLS))
+            kind = _MADE_UP if random.random() < 0.6 else random.choice(list(SYMBOLS))
             if random.random() < 0.7 or not self._check(head, list(parts), random):  # mostly on streams that are right
                 head, parts = split(random.choice(self._pool))
             parts = SYMBOLS[kind](parts, random, self._pool)
-            checked = self._check(head, parts, random, made_up=kind == "made-up symbols")
+            checked = self._check(head, parts, random, made_up=kind == _MADE_UP)
         return Mutated(join(head, parts), kind, repaired=True, checked=checked)
 
     def _check(self, head: bytes, parts: list[Part], random: Random, *, made_up: bool = False) -> bool:
@@ -425,5 +426,5 @@ SYMBOLS: Mapping[str, Callable[[list[Part], Random, Pool], list[Part]]] = {
     "code bytes": _code,
     "cut code": _cut_code,
     "other tables": _header_under_symbols,
-    "made-up symbols": _unchanged,
+    _MADE_UP: _unchanged,
 }

@@ -2,7 +2,7 @@
 
 | name | encoder and settings | quality |
 | --- | --- | --- |
-| nacre:PROFILE | this package, effort 1 | 0..100 |
+| nacre:PROFILE, nacre:PROFILE:N | this package at its default effort, or at effort N | 0..100 |
 | jpeg, jpeg-444 | Pillow's defaults (4:2:0, standard Huffman tables); 4:4:4 with optimized tables | 1..95 |
 | webp | Pillow, method 4 (its default), 4:2:0 | 0..100 |
 | avif, avif-444 | Pillow (libavif, libaom), speed 6 (its default), 4:2:0 and 4:4:4 | 0..100 |
@@ -53,32 +53,36 @@ class PictureCodec(Protocol):
 
 
 class NacreCodec:
-    """A profile of this package; `weights` is the folder to look for it in."""
+    """A profile of this package, at an effort 1..9 where one is given; `weights` is the folder to look for it in."""
 
     qualities = tuple(float(quality) for quality in range(0, 101, 5))
     step = 1 / 8
 
-    def __init__(self, profile: str, threads: int, weights: str | None) -> None:
+    def __init__(self, name: str, threads: int, weights: str | None) -> None:
+        from nacre.effort import parse_effort
         from nacre.image import ImageCodec
         from nacre.version import __version__
         from nacre.weights import store
 
+        profile, _, effort = name.removeprefix("nacre:").partition(":")
+        self._effort = parse_effort(int(effort) if effort.isdecimal() else effort or None).level
         installed = store.load(profile, weights)
         hashes = json.dumps({name: entry.sha256 for name, entry in sorted(installed.files.items())})
-        self.name, self.threads = f"nacre:{profile}", threads
+        self.name, self.threads = name, threads
         self.settings: Settings = {
             "nacre": __version__,
             "onnxruntime": package_version("onnxruntime") or "",
             "weights": installed.version,
             "digest": installed.digest.hex(),
             "files": hashlib.sha256(hashes.encode()).hexdigest(),
+            "effort": self._effort,
             "threads": threads,
         }
         self._codec = ImageCodec(profile, threads, weights)
 
     def encode(self, picture: Picture, quality: float) -> bytes:
         """The file of a picture (H, W, 3)."""
-        return self._codec.encode(picture, quality)
+        return self._codec.encode(picture, quality, effort=self._effort)
 
     def decode(self, data: bytes) -> Picture:
         """The picture (H, W, 3) of a file."""
@@ -227,7 +231,7 @@ _OPENERS: dict[str, Callable[[int], PictureCodec]] = {
     "heic-444": partial(_heic, "heic-444", {"chroma": "444"}),
     "jpeg2000": partial(_jpeg2000, "jpeg2000", {"quality_mode": "rates", "irreversible": True, "mct": 1}),
 }
-NAMES = ("nacre:PROFILE", *_OPENERS)
+NAMES = ("nacre:PROFILE", "nacre:PROFILE:EFFORT", *_OPENERS)
 
 
 def open_codec(name: str, threads: int = 1, weights: str | None = None) -> PictureCodec:
@@ -237,7 +241,7 @@ def open_codec(name: str, threads: int = 1, weights: str | None = None) -> Pictu
     """
     kind, _, profile = name.partition(":")
     if kind == "nacre" and profile:
-        return NacreCodec(profile, threads, weights)
+        return NacreCodec(name, threads, weights)
     if name not in _OPENERS:
         msg = f"codec {name!r} is unknown, must be one of {', '.join(NAMES)}"
         raise InputError(msg)

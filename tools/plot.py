@@ -25,7 +25,9 @@ _COLOURS = (
     "#666666",
     "#a6761d",
 )
-_MARKERS = "osv^D<>Pp*"
+_MARKERS = "osv^D<>Pp*X"  # one more than colours, so that a colour comes back with another marker
+_DASHES = ("--", ":", "-.", (0, (6, 2, 1, 2, 1, 2)))  # of published curves
+_INSIDE = 8  # entries of a legend that have room among the curves
 FORMATS: tuple[Literal["png"], Literal["svg"]] = ("png", "svg")
 _BPP_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0)
 
@@ -54,7 +56,7 @@ def draw_curves(summary: Shown, metric: str) -> Any:
     panels = summary.panels(metric)
     columns = 1 if len(panels) == 1 else 2
     rows = max(1, math.ceil(len(panels) / columns))
-    size = (8.0, 5.4) if columns == 1 else (11.0, 3.9 * rows)
+    size = (9.5, 5.4) if columns == 1 else (11.0, 3.9 * rows)
     figure, grid = _figure(*size, rows, columns)
     for axes in grid[len(panels) :]:
         axes.remove()
@@ -82,13 +84,16 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
         rates += [point.bpp for point in points]
     for number, (name, values) in enumerate(panel.published.items()):
         bpp, quality = zip(*values, strict=True)
-        axes.plot(bpp, quality, "--", label=name, color=_COLOURS[-1 - number % len(_COLOURS)], linewidth=1.2)
+        dashes = _DASHES[number % len(_DASHES)]
+        axes.plot(bpp, quality, linestyle=dashes, label=name, color="#555555", linewidth=1.2)
         rates += bpp
     axes.set_xscale("log")
     low, high = min(rates, default=0.1) / 1.5, max(rates, default=1.0) * 1.5
     _decimal_axis(axes.xaxis, [tick for tick in _BPP_TICKS if low < tick < high])
     axes.set_title(panel.title, fontsize=11)
-    axes.legend(fontsize=9, frameon=False)
+    entries = len(panel.curves) + len(panel.published)
+    beside = {} if entries <= _INSIDE else {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    axes.legend(fontsize=9, frameon=False, **beside)
 
 
 def draw_speeds(
@@ -96,7 +101,7 @@ def draw_speeds(
 ) -> Any:
     """A matplotlib Figure: BD-rate of each codec over its speed on two cores, or one where two were not timed."""
     figure, (axes,) = _figure(8.0, 4.6)
-    anchor, rates = summary.speeds_against
+    metric, anchor, rates = summary.speeds_against
     cores = max((speed[1] for speed in speeds), default=1)
     shown = [speed for speed in speeds if speed[1] == cores and speed[0] in rates]
     values = []
@@ -114,7 +119,7 @@ def draw_speeds(
         axes.legend(fontsize=9, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes.margins(y=0.15)
     axes.set_xlabel(f"{direction[:-1]}ing, megapixels per second, {cores} core{'s' if cores > 1 else ''}")
-    axes.set_ylabel(f"BD-rate against {anchor or '?'}, %")
+    axes.set_ylabel(f"BD-rate ({metric}) against {anchor}, %" if metric else "BD-rate: no anchor")
     return figure
 
 

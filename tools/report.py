@@ -12,7 +12,7 @@ from typing import Any
 from nacre.tools.crops import Crop
 from nacre.tools.machine import describe_machine
 from nacre.tools.metrics import METRICS
-from nacre.tools.results import Evaluation
+from nacre.tools.results import Evaluation, setting_table, speed_table
 from nacre.tools.summary import Shown
 from nacre.version import __version__
 
@@ -32,7 +32,8 @@ td:first-child { white-space: nowrap; }
                box-shadow: 0 0 3px #000; pointer-events: none; }
 .controls { display: flex; flex-wrap: wrap; gap: .6em 1.4em; align-items: center; margin: .5em 0; }
 .controls label { display: flex; flex-direction: column; font-size: .88em; color: #333; }
-input[type=range] { width: min(480px, 100%); display: block; margin: .5em 0; }
+.frame { display: inline-block; max-width: 100%; }
+input[type=range] { display: block; width: 100%; min-width: 8em; margin: .5em 0; }
 """
 
 _SCRIPT = """
@@ -85,8 +86,8 @@ def _comparison(path: str, crops: Sequence[Crop]) -> str:
     return f"""<div class="compare"><h3>{name}</h3>
 <div class="controls"><label>left <select aria-label="left of {name}"></select><span class="note"></span></label>
 <label>right <select aria-label="right of {name}"></select><span class="note"></span></label></div>
-<div class="stage"><img alt="left crop of {name}"><img alt="right crop of {name}"><div class="edge"></div></div>
-<input type="range" min="0" max="100" value="50" step="0.5" aria-label="boundary in {name}">
+<div class="frame"><div class="stage"><img alt="left crop of {name}"><img alt="right crop of {name}"><div class="edge">
+</div></div><input type="range" min="0" max="100" value="50" step="0.5" aria-label="boundary in {name}"></div>
 <script type="application/json">{data}</script></div>"""
 
 
@@ -105,11 +106,10 @@ def _crops(crops: Sequence[Crop]) -> str:
 
 
 def _settings(evaluation: Evaluation, machine: dict[str, Any]) -> str:
-    rows = [["codec", "settings and versions"]]
-    for codec, settings in evaluation.settings.items():
-        rows.append([codec, ", ".join(f"{name} {value}" for name, value in settings.items())])
     described = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in machine.items())
-    return f'<h2>Settings</h2><div class="small">{_table(rows)}<p>{html.escape(described)}</p></div>'
+    command = f"<p><code>{html.escape(evaluation.command)}</code></p>" if evaluation.command else ""
+    table = _table(setting_table(evaluation))
+    return f'<h2>Settings</h2><div class="small">{command}{table}<p>{html.escape(described)}</p></div>'
 
 
 def build_report(
@@ -126,21 +126,16 @@ def build_report(
         body.append(_image(metric, plots))
         body += map(_table, summary.tables(metric))
     if speeds:
-        rows = [["codec", "cores", "encoding, Mpx/s", "decoding, Mpx/s"]]
-        rows += [[codec, str(cores), f"{encode:.2f}", f"{decode:.2f}"] for codec, cores, encode, decode in speeds]
-        body.append("<h2>Speed</h2>" + _table(rows))
+        body.append("<h2>Speed</h2>" + _table(speed_table(speeds)))
         body += [_image(name, plots) for name in ("encode", "decode")]
     machine = describe_machine()
-    subjects = len({m.picture for m in evaluation.measurements})
-    count = (
-        f"{subjects} {summary.subjects}, {len(evaluation.settings)} codecs, {len(evaluation.measurements)} measurements"
-    )
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>nacre evaluate</title><style>{_STYLE}</style></head><body>
-<h1>Rate and distortion</h1><p>{count}; {html.escape(str(machine["cpu"]))}; nacre {__version__}.
+<h1>Rate and distortion</h1><p>{evaluation.counted(summary.subjects)}; {html.escape(str(machine["cpu"]))};
+nacre {__version__}.
 {html.escape(summary.method)}; the interval used in brackets.</p>
-{_listing("Not installed here, left out:", evaluation.skipped)}{_listing("Failed or incomplete:", evaluation.failures)}
+{_listing("Left out:", evaluation.skipped)}{_listing("Failed or incomplete:", evaluation.failures)}
 {"".join(body)}
 {_crops(crops)}
 {_settings(evaluation, machine)}

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: tables on the terminal, results.json, results.csv."""
+"""What an evaluation finds and leaves behind: tables on the terminal, results.json, results.csv."""
 
 from __future__ import annotations
 
@@ -14,15 +14,19 @@ from nacre.atomic import open_target
 from nacre.tools.machine import describe_machine
 from nacre.tools.measure import Measurement
 from nacre.tools.metrics import METRICS
-from nacre.tools.summary import Shown
-from nacre.tools.tables import print_table
+from nacre.tools.summary import Panel, Shown
+from nacre.tools.tables import Table, print_table
 from nacre.tools.timing import Timing
 from nacre.version import __version__
 
 
 @dataclass
 class Evaluation:
-    """Everything that a run found out. skipped: what is not installed here. failures: what went wrong, by name."""
+    """Everything that a run found out.
+
+    skipped: what is not installed here. failures: what went wrong, by name. command: the command line that asked for
+    it, if one did.
+    """
 
     measurements: list[Measurement] = field(default_factory=list)
     settings: dict[str, dict[str, str | int | bool]] = field(default_factory=dict)
@@ -30,6 +34,36 @@ class Evaluation:
     skipped: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     timings: list[Timing] = field(default_factory=list)
+    command: str = ""
+
+    def counted(self, subjects: str) -> str:
+        """How much was measured; subjects: pictures or clips."""
+        sources = len({m.picture for m in self.measurements})
+        noun = subjects if sources != 1 else subjects.removesuffix("s")
+        codecs = f"{len(self.settings)} codec{'s' if len(self.settings) != 1 else ''}"
+        return f"{sources} {noun}, {codecs}, {len(self.measurements)} measurements"
+
+
+def point_table(panel: Panel, metric: str) -> Table:
+    """The measured points of a panel."""
+    rows = [["codec", "quality", "bpp", metric]]
+    for codec, points in panel.curves.items():
+        rows += [[codec, f"{p.quality:g}", f"{p.bpp:.4f}", f"{p.value:.4f}"] for p in points]
+    return rows
+
+
+def speed_table(speeds: Sequence[tuple[str, int, float, float]]) -> Table:
+    """Throughput of each codec, as nacre.tools.timing.mean_speeds gives it."""
+    rows = [["codec", "cores", "encoding, Mpx/s", "decoding, Mpx/s"]]
+    return rows + [[codec, str(cores), f"{encode:.2f}", f"{decode:.2f}"] for codec, cores, encode, decode in speeds]
+
+
+def setting_table(evaluation: Evaluation) -> Table:
+    """Settings and versions of each codec."""
+    rows = [["codec", "settings and versions"]]
+    for codec, settings in evaluation.settings.items():
+        rows.append([codec, ", ".join(f"{name} {value}" for name, value in settings.items())])
+    return rows
 
 
 def print_tables(summary: Shown) -> None:
@@ -37,10 +71,7 @@ def print_tables(summary: Shown) -> None:
     for metric in summary.metrics:
         for panel in summary.panels(metric):
             print(f"\n{METRICS[metric].label}: {panel.title}")
-            rows = [["codec", "quality", "bpp", metric]]
-            for codec, points in panel.curves.items():
-                rows += [[codec, f"{p.quality:g}", f"{p.bpp:.4f}", f"{p.value:.4f}"] for p in points]
-            print_table(rows)
+            print_table(point_table(panel, metric))
         for table in summary.tables(metric):
             print()
             print_table(table)
@@ -49,16 +80,15 @@ def print_tables(summary: Shown) -> None:
 
 def print_speeds(speeds: Sequence[tuple[str, int, float, float]]) -> None:
     """Throughput of each codec on stdout."""
-    print("\nSpeed, geometric means, megapixels per second")
-    rows = [["codec", "cores", "encoding", "decoding"]]
-    rows += [[codec, str(cores), f"{encode:.2f}", f"{decode:.2f}"] for codec, cores, encode, decode in speeds]
-    print_table(rows)
+    print("\nSpeed, geometric means")
+    print_table(speed_table(speeds))
 
 
 def to_dict(evaluation: Evaluation, summary: Shown) -> dict[str, Any]:
     """All of an evaluation as plain values, as results.json holds it."""
     return {
         "nacre": __version__,
+        "command": evaluation.command,
         "machine": describe_machine(),
         "settings": evaluation.settings,
         "metrics": {name: METRICS[name].label for name in evaluation.metrics},

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from nacre.bitstream.errors import InputError
 from nacre.tools.bd_rate import Difference, bd_quality, bd_rate
 from nacre.tools.curves import Curve, Published, decibel
+from nacre.tools.equal_quality import rate_table
 from nacre.tools.measure import Measurement
 from nacre.tools.metrics import METRICS
 from nacre.tools.tables import Table, cell
@@ -45,8 +46,9 @@ class Panel:
 class Shown(Protocol):
     """What terminal, plots and report show of an evaluation.
 
-    subjects: pictures or clips. method: how differences were taken. rates: what is counted. speeds_against: the anchor
-    of the rate-speed plots and the BD-rates in them by codec, its own included; empty where there is no anchor.
+    subjects: pictures or clips. method: how differences were taken. rates: what is counted. anchors: what differences
+    in a metric were taken against; metrics without any are missing. speeds_against: the metric and the anchor
+    of the rate-speed plots and the BD-rates in them by codec, the anchor's included; empty where there is no anchor.
     """
 
     @property
@@ -62,7 +64,10 @@ class Shown(Protocol):
     def metrics(self) -> Sequence[str]: ...
 
     @property
-    def speeds_against(self) -> tuple[str, Mapping[str, float]]: ...
+    def anchors(self) -> Mapping[str, str]: ...
+
+    @property
+    def speeds_against(self) -> tuple[str, str, Mapping[str, float]]: ...
 
     def panels(self, metric: str) -> list[Panel]: ...
 
@@ -142,10 +147,15 @@ def or_reason(function: Callable[..., Difference], *arguments: Any) -> Differenc
 def compare_curves(
     means: dict[str, list[MeanPoint]], metric: str, published: Sequence[Published], anchor: str
 ) -> list[Comparison]:
-    """Every codec and published curve against the one called `anchor`; empty where that has no points in the metric."""
+    """Every codec and published curve against the one called `anchor`, or the first codec where that has no points.
+
+    Empty where nothing was measured.
+    """
     sets = {codec: [(point.bpp, point.value) for point in points] for codec, points in means.items()}
     sets.update({curve.label: curve.points_of(metric) for curve in published})
     if not sets.get(anchor):
+        anchor = next((codec for codec in means if sets[codec]), "")
+    if not anchor:
         return []
     result = []
     for name, points in sets.items():
@@ -192,23 +202,46 @@ class Summary:
         return list(self.means)
 
     @property
-    def speeds_against(self) -> tuple[str, dict[str, float]]:
-        """The anchor and BD-rates in PSNR, percent."""
-        found = [comparison for comparison in self.comparisons if comparison.metric == "psnr"]
-        if not found:
-            return "", {}
+    def anchors(self) -> dict[str, str]:
+        """What differences were taken against, by metric."""
+        return {comparison.metric: comparison.anchor for comparison in self.comparisons}
+
+    @property
+    def speeds_against(self) -> tuple[str, str, dict[str, float]]:
+        """PSNR, or the first metric where that was not measured, the anchor and BD-rates, percent."""
+        anchors = self.anchors
+        metric = "psnr" if "psnr" in anchors else next(iter(anchors), "")
+        if not metric:
+            return "", "", {}
+        found = (c for c in self.comparisons if c.metric == metric)
         rates = {c.codec: c.rate.value for c in found if isinstance(c.rate, Difference)}
-        return found[0].anchor, {found[0].anchor: 0.0, **rates}
+        return metric, anchors[metric], {anchors[metric]: 0.0, **rates}
 
     def panels(self, metric: str) -> list[Panel]:
         """The mean curves of a metric."""
-        title = f"Means of {self.pictures[metric]} pictures"
+        count = self.pictures[metric]
+        title = f"Means of {count} pictures" if count != 1 else "One picture"
         return [Panel(title, self.means[metric], self.published.get(metric, {}))]
 
     def tables(self, metric: str) -> list[Table]:
-        """The differences in a metric, none without an anchor."""
-        table = comparison_table([c for c in self.comparisons if c.metric == metric])
-        return [table] if table else []
+        """The differences in a metric, and bits per pixel at equal values of it; none without an anchor."""
+        chosen = [comparison for comparison in self.comparisons if comparison.metric == metric]
+        if not chosen:
+            return []
+        sign = 1.0 if METRICS[metric].higher_is_better else -1.0
+        rates = rate_table(self._curves(metric), chosen[0].anchor, f"bits per pixel at {metric}", sign)
+        return [comparison_table(chosen), *([rates] if rates else [])]
+
+    def _curves(self, metric: str) -> dict[str, Curve]:
+        """Measured and published curves that are such."""
+        sets = {codec: [(point.bpp, point.value) for point in points] for codec, points in self.means[metric].items()}
+        curves = {}
+        for name, points in {**sets, **self.published.get(metric, {})}.items():
+            try:
+                curves[name] = metric_curve(name, metric, points)
+            except InputError:
+                continue  # the comparison says why
+        return curves
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -223,9 +256,7 @@ class Summary:
 
 
 def comparison_table(comparisons: Sequence[Comparison]) -> Table:
-    """Heading and rows of the differences in one metric, with the interval of each in brackets."""
-    if not comparisons:
-        return []
+    """Heading and rows of the differences in one metric, at least one, with the interval of each in brackets."""
     heading = [f"against {comparisons[0].anchor}", "BD-rate", "BD-quality (bpp)"]
     if comparisons[0].metric == "psnr":
         heading += ["BD-rate 28.5..40 dB", "BD-rate below 33 dB"]
@@ -239,7 +270,10 @@ def comparison_table(comparisons: Sequence[Comparison]) -> Table:
 def summarize(
     measurements: Sequence[Measurement], metrics: Sequence[str], published: Sequence[Published], anchor: str
 ) -> Summary:
-    """Mean curves of every metric and the differences against `anchor`, a codec or the label of a published curve."""
+    """Mean curves of every metric and the differences against `anchor`, a codec or the label of a published curve.
+
+    In metrics of which nothing is known of the anchor they are taken against the first codec.
+    """
     pictures, means, comparisons, left_out = {}, {}, [], []
     for metric in metrics:
         complete, incomplete = complete_pictures(measurements, metric)

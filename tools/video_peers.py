@@ -23,10 +23,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 import av
@@ -43,6 +45,7 @@ DEFAULT_GOP = 32
 
 _INTRA = "-intra"
 _START_CODE = re.compile(rb"\x00*\x00\x00\x01")
+_THREADS = Path("/proc/self/task")
 _USER_DATA_UNREGISTERED = 5  # SEI payload type, annex D of H.264 and H.265
 
 
@@ -217,6 +220,8 @@ class FFmpegCodec:
         context.framerate, context.time_base = clip.rate, 1 / clip.rate
         context.bit_rate, context.thread_count = 0, 1
         context.options = {**self._options, **dict.fromkeys(self._rate, f"{quality:g}")}
+        with _scheduling_kept():
+            context.open()
         packets = []
         for number, samples in enumerate(clip.frames):
             frame: Any = av.VideoFrame.from_ndarray(samples, "yuv420p")
@@ -254,6 +259,25 @@ def _has(codec: str, mode: Literal["r", "w"]) -> bool:
     except av.codec.codec.UnknownCodecError:
         return False
     return True
+
+
+@contextmanager
+def _scheduling_kept() -> Iterator[None]:
+    """Give all threads the scheduling back that the calling one has now.
+
+    SVT-AV1, where root runs it, makes its own threads and its caller real-time ones of the highest priority, which
+    would be unfair to the other codecs and to everything else on the machine.
+    """
+    if not hasattr(os, "sched_getscheduler") or not _THREADS.exists():
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        for thread in _THREADS.iterdir():
+            with suppress(ProcessLookupError):  # it has ended
+                os.sched_setscheduler(int(thread.name), policy, parameters)
 
 
 def _h264_message(unit: bytes) -> bool:

@@ -3,7 +3,7 @@
 # AVX (Nehalem), and 64-bit ARM. Streams are made on each and read on each; the table goes to standard output and to
 # FOLDER/table.md, the exit code is 1 where a symbol differs or pixels leave the tolerance.
 #
-#     tests/emulated/run.sh FOLDER          needs Debian or a relative of it, and: apt install qemu-user-static
+#     tests/emulated/run.sh FOLDER          a path without blanks; needs Debian or a relative, and: apt install qemu-user-static
 #
 # PYTHON: an x86-64 Python 3.11 with `pip install '.[dev]'`, by default python3.11. MIRROR: where Debian's arm64
 # packages come from. FOLDER is kept: steps whose result lies there already are not done again.
@@ -77,31 +77,52 @@ on() {
     esac
 }
 
-# step KIND MACHINE ENVIRONMENT: make or read, unless the report lies there.
+# step KIND ROWS MACHINE ENVIRONMENT [OPTIONS]: make or read the streams of a folder, unless the report lies there.
 step() {
-    local reports=made more=()
-    if [ "$1" = read ]; then reports=read more=(--golden "$source/tests/data/golden"); fi
-    if [ ! -f "$rows/$reports/$2--$3.json" ]; then
-        on "$2" "$1" "$rows" --environment "$3" \
-            --weights "$source/weights/fast" --weights "$source/tests/data/tiny" "${more[@]}"
+    local kind=$1 rows=$2 machine=$3 environment=$4 reports=made
+    shift 4
+    if [ "$kind" = read ]; then reports=read; fi
+    if [ ! -f "$rows/$reports/$machine--$environment.json" ]; then
+        on "$machine" "$kind" "$rows" --environment "$environment" --weights "$source/weights/fast" "$@"
     fi
 }
 
+# together COMMAND...: the commands at the same time, each a line of words; fails where one of them does.
+together() {
+    local command pids=()
+    for command in "$@"; do
+        $command &
+        pids+=($!)
+    done
+    for command in "${pids[@]}"; do wait "$command"; done
+}
+
 rows=$work/rows
-if [ ! -f "$rows/cases.json" ]; then
-    PYTHONPATH=$work/package "$python" -m nacre.tools.exactness pictures "$rows" --set small
-fi
-# What comes first is what the others are compared with. On ARM the coder is the plain-Python one.
-step make native onnxruntime-1-all
-step make haswell onnxruntime-1-all
-step make nehalem onnxruntime-1-all
-step make arm64 onnxruntime-python
-step read native onnxruntime-1-all
-for machine in haswell nehalem; do
-    step read "$machine" onnxruntime-1-all
-    step read "$machine" numpy-python
+large=$work/large
+for set in rows large; do
+    if [ ! -f "$work/$set/cases.json" ]; then
+        PYTHONPATH=$work/package "$python" -m nacre.tools.exactness pictures "$work/$set" --set "${set/rows/emulated}"
+    fi
 done
-step read arm64 onnxruntime-python
-step read arm64 numpy-python
-PYTHONPATH=$work/package "$python" -m nacre.tools.exactness table "$rows" | tee "$work/table.md"
+golden="--weights $source/tests/data/tiny --golden $source/tests/data/golden"
+# What comes first is what the others are compared with. On ARM the coder is the plain-Python one. What takes longest is
+# left out under emulation: making large pictures, and the pixels of all but small ones, which do not depend on what
+# runs the scale network either.
+step make "$rows" native onnxruntime-1-all
+together "step make $rows haswell onnxruntime-1-all --largest 400000" \
+    "step make $rows nehalem onnxruntime-1-all --largest 400000" \
+    "step make $rows arm64 onnxruntime-python --largest 400000"
+step read "$rows" native onnxruntime-1-all $golden
+together "step read $rows haswell onnxruntime-1-all --largest 100000 $golden" \
+    "step read $rows haswell numpy-python --largest 0 $golden" \
+    "step read $rows nehalem onnxruntime-1-all --largest 100000 $golden" \
+    "step read $rows nehalem numpy-python --largest 0 $golden" \
+    "step read $rows arm64 onnxruntime-python --largest 100000 $golden" \
+    "step read $rows arm64 numpy-python --largest 0 $golden"
+step read "$rows" native numpy-python $golden
+step make "$large" native onnxruntime-1-all
+step read "$large" native onnxruntime-1-all --largest 0
+together "step read $large haswell onnxruntime-1-all --largest 0" \
+    "step read $large nehalem onnxruntime-1-all --largest 0" "step read $large arm64 onnxruntime-python --largest 0"
+PYTHONPATH=$work/package "$python" -m nacre.tools.exactness table "$rows" "$large" | tee "$work/table.md"
 exit "${PIPESTATUS[0]}"

@@ -1,0 +1,182 @@
+"""Graphs written operator by operator: the scale decoder, the context with channels last, the analysis in 8 bits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("compressai")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+import nacre  # noqa: E402
+from nacre.entropy.network import IntegerLayer, IntegerNetwork  # noqa: E402
+from nacre.metrics import psnr  # noqa: E402
+from nacre.models.context import NOT_CODED  # noqa: E402
+from nacre.models.export import ContextGraph, export_scale_decoder  # noqa: E402
+from nacre.models.image import ImageModel  # noqa: E402
+from nacre.models.quantized import (  # noqa: E402
+    WEIGHT_LIMIT,
+    _widen,
+    export_quantized_analysis,
+    quantize_weight,
+)
+from nacre.models.transforms import normalize  # noqa: E402
+from nacre.tools.tiny_model import CONFIG, build, smooth_noise  # noqa: E402
+from nacre.weights.store import INT8_ANALYSIS, MANIFEST  # noqa: E402
+
+TINY = Path(__file__).parent / "data" / "tiny"
+
+
+@pytest.fixture(scope="module")
+def model() -> ImageModel:
+    torch.set_num_threads(1)
+    return build().eval()
+
+
+@pytest.fixture(scope="module")
+def crops() -> Any:
+    torch.manual_seed(5)
+    return (smooth_noise(12, 128) * 255).round().to(torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def int8(model: ImageModel, crops: Any) -> Any:
+    return export_quantized_analysis(model, crops[:8])
+
+
+def integer_layer(
+    random: np.random.Generator, inputs: int, outputs: int, *, shift: int, high: int = 255, **form: Any
+) -> IntegerLayer:
+    taps = 9 if form.get("kind") == "conv3" else 1
+    return IntegerLayer(
+        weight=random.integers(-64, 64, (outputs, taps * inputs)).astype(np.int8),
+        bias=random.integers(-900, 900, (3 if form.pop("by_row", False) else 1, outputs)).astype(np.int32),
+        shift=random.integers(0, shift + 1, outputs).astype(np.uint8),
+        low=0,
+        high=high,
+        **form,
+    )
+
+
+def small_network(seed: int) -> IntegerNetwork:
+    """Small shifts: every second result or so of the first layers is a tie."""
+    random = np.random.default_rng(seed)
+    layers = (
+        integer_layer(random, 3, 8, shift=2, kind="conv3", by_row=True),
+        integer_layer(random, 8, 16, shift=7, kind="conv1", upsample=True),
+        integer_layer(random, 4, 12, shift=9, kind="conv3", upsample=True),
+        integer_layer(random, 3, 7, shift=14, high=63, kind="conv1", by_row=True),
+    )
+    return IntegerNetwork(layers)
+
+
+@pytest.mark.parametrize("level", ["ORT_DISABLE_ALL", "ORT_ENABLE_ALL"])
+def test_the_scale_graph_rounds_ties_up(level: str) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    for seed in range(4):
+        network = small_network(seed)
+        data = export_scale_decoder(network).SerializeToString()
+        session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        random = np.random.default_rng(seed)
+        for spread in (1, 9, 127):
+            z = random.integers(-spread, spread + 1, (3, 9, 11)).astype(np.int32)
+            for row in range(3):
+                (index,) = session.run(["index"], {"z": z[None].astype(np.float32), "row": np.array([row])})
+                assert np.array_equal(index[0], network.forward(z, row))
+
+
+def test_a_scale_decoder_that_has_no_graph() -> None:
+    network = small_network(0)
+    first = replace(network.layers[0], low=-3)
+    with pytest.raises(ValueError, match=r"layer 0: range -3\.\.255"):
+        export_scale_decoder(IntegerNetwork((first, *network.layers[1:])))
+
+
+@pytest.mark.parametrize("step_width", [False, True])
+def test_the_context_graph_equals_the_module(step_width: bool) -> None:
+    torch.manual_seed(1)
+    model = ImageModel(replace(CONFIG, step_width=step_width)).eval()
+    for layer in model.context.predict:
+        torch.nn.init.normal_(layer.weight, std=0.1)
+    y = 4 * torch.randn(1, CONFIG.latent_channels, 8, 12)
+    z = torch.randint(-3, 4, (1, CONFIG.hyper_channels, 2, 3)).float()
+    rounding = torch.where(torch.rand(y.shape) < 0.7, 0.5 - 0.2 * torch.rand(y.shape), NOT_CODED)
+    one, zero = torch.ones(1), torch.zeros(1)
+    with torch.no_grad():
+        symbols, y_hat = model.context(y, z, rounding, one)
+        graph = ContextGraph(model)
+        found, found_y_hat = graph(y, z, rounding, one)
+        again, decoded = graph(symbols, z, torch.full_like(y, 0.5), zero)
+    assert torch.equal(found, symbols)
+    assert torch.allclose(found_y_hat, y_hat, atol=1e-4)
+    assert torch.equal(again, symbols)
+    assert torch.equal(decoded, found_y_hat)
+
+
+def test_weights_rounded_for_their_inputs() -> None:
+    random = np.random.default_rng(2)
+    weight = random.normal(size=(6, 40))
+    factors = random.normal(size=(5, 40))  # inputs that are strongly correlated
+    covariance = factors.T @ factors * 30
+
+    def error(levels: NDArray[np.int8], step: NDArray[np.float32]) -> float:
+        lost = levels * step[:, None] - weight
+        return float(np.einsum("ok,kj,oj->", lost, covariance, lost))
+
+    plain, chosen = quantize_weight(weight), quantize_weight(weight, covariance)
+    assert np.abs(chosen[0]).max() <= WEIGHT_LIMIT
+    assert error(*chosen) < 0.05 * error(*plain)
+
+
+def test_channels_carried_twice_change_nothing(model: ImageModel) -> None:
+    wide = _widen(model, np.array([3, 0, 11]))
+    assert wide.embed.out_channels == CONFIG.analysis_width + 3
+    x, position = normalize(255 * smooth_noise(1, 64)), torch.tensor([0.3])
+    with torch.no_grad():
+        assert torch.allclose(wide(x, position), model.analysis(x, position), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("position", [0.2, 0.5, 0.8])
+def test_the_analysis_in_8_bits(model: ImageModel, crops: Any, int8: Any, position: float) -> None:
+    session = onnxruntime.InferenceSession(int8.SerializeToString(), providers=["CPUExecutionProvider"])
+    image, place = crops[9:10], torch.tensor([position])
+    feed = {"image": image.permute(0, 2, 3, 1).contiguous().numpy(), "position": place.numpy()}
+    y, z = session.run(["y", "z"], feed)
+    with torch.no_grad():
+        expected = model.analysis(normalize(image.float()), place)
+        z_expected = torch.round(model.hyper_analysis(expected))
+    assert np.sqrt(np.mean(np.square(y - expected.numpy()))) < 0.02 * float(expected.std())
+    assert z.shape == z_expected.shape
+    assert np.array_equal(z, np.rint(z))
+    assert np.abs(z - z_expected.numpy()).max() <= 1
+    weights = [onnx.numpy_helper.to_array(t) for t in int8.graph.initializer if t.name.endswith(".weight")]
+    assert len(weights) >= 10
+    assert all(w.dtype == np.int8 and w.min() >= -64 and w.max() <= 63 for w in weights)
+
+
+def test_effort_1_takes_the_analysis_in_8_bits(tmp_path: Path, crops: Any, int8: Any) -> None:
+    shutil.copytree(TINY, tmp_path / "tiny")
+    data = int8.SerializeToString()
+    (tmp_path / "tiny" / INT8_ANALYSIS).write_bytes(data)
+    manifest = json.loads((tmp_path / "tiny" / MANIFEST).read_text())
+    manifest["files"][INT8_ANALYSIS] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    (tmp_path / "tiny" / MANIFEST).write_text(json.dumps(manifest))
+    codec, plain = (nacre.ImageCodec("tiny", 1, folder) for folder in (tmp_path, TINY))
+    picture = crops[10].permute(1, 2, 0).contiguous().numpy()
+    streams = [codec.encode(picture, 60, effort=1), codec.encode(picture, 60, effort=2)]
+    assert streams[1] == plain.encode(picture, 60, effort=2)
+    assert streams[0] != streams[1]
+    fidelities = [psnr(picture, plain.decode_array(stream)) for stream in streams]
+    assert fidelities[0] == pytest.approx(fidelities[1], abs=0.2)
+    assert len(streams[0]) == pytest.approx(len(streams[1]), rel=0.05)

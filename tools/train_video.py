@@ -1,0 +1,194 @@
+"""Train the video model within minutes: ``python -m nacre.tools.train_video --data FOLDER --out runs/NAME``.
+
+Sequences of a few frames are coded one after the other, each frame with a step of its own, each from the frame before
+as the decoder has it: rounded, without a gradient. Intra frames begin as the stills' network, predicted frames as a
+linear codec of residuals. ``--only predicted.`` leaves the intra network as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from nacre.models.config import quality_to_lambda
+from nacre.models.frame_start import intra_from_stills, predicted_start
+from nacre.models.frames import Planes, round_planes, to_patches, to_planes
+from nacre.models.loss import bits_per_pixel
+from nacre.models.transforms import PATCH, PIXEL_SCALE
+from nacre.models.video import INTRA, PREDICTED, FrameModel
+from nacre.tools.leg import Leg, add_leg_options, read_state
+from nacre.tools.rollouts import Rollout, RolloutSampler, Sequence, crop, predict, sequence, stack
+from nacre.tools.shots import load_shots
+from nacre.tools.train import lambda_to_quality, load_weights
+
+MEASURE_LAMBDAS = (0.002, 0.008, 0.032, 0.128)
+MEASURE_FRAMES = 8
+GOP = 32  # of which one frame is intra, in J
+MINIMUM_SIDE = 256
+
+
+class VideoModel(nn.Module):
+    """Networks of intra and of predicted frames."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.intra = FrameModel(INTRA, predicted=False)
+        self.predicted = FrameModel(PREDICTED, predicted=True)
+
+    def config(self) -> dict[str, object]:
+        """Plain values for a run state."""
+        return {"intra": self.intra.config.to_dict(), "predicted": self.predicted.config.to_dict()}
+
+    def code(
+        self, frame: Planes, prediction: Planes | None, quality: Tensor, lmbda: Tensor, *, hard: bool
+    ) -> tuple[Planes, Tensor, Tensor, Tensor]:
+        """One frame: planes as decoded and rounded, the normalized cost, rate (bits per luma sample), D, each (B,)."""
+        x = to_patches(frame).contiguous(memory_format=torch.channels_last)
+        coder = self.intra if prediction is None else self.predicted
+        known = None if prediction is None else to_patches(prediction).contiguous(memory_format=torch.channels_last)
+        output = coder.code(x, known, quality, hard=hard)
+        rate = bits_per_pixel(output["likelihoods"], x.shape[2] * x.shape[3] * PATCH * PATCH)
+        error = output["x_hat"] - x
+        distortion = error.square().mean((1, 2, 3)) * PIXEL_SCALE**2
+        root = lmbda.sqrt()
+        decoded = round_planes(to_planes(output["x_hat"].detach()))
+        return decoded, rate / root + root * distortion, rate, distortion
+
+
+class VideoLeg(Leg[VideoModel]):
+    """Rollouts over training shots."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        torch.manual_seed(options.seed)
+        if options.device == "cpu":
+            torch.set_num_threads(options.threads)
+        training, validation = load_shots(options.data, minimum=MINIMUM_SIDE, limit=options.limit)
+        cache = options.motion or options.out / "motion"
+        self.sampler = RolloutSampler([sequence(shot, cache) for shot in training], options.crop, options.seed)
+        self.validation = [self._centre(sequence(shot, cache)) for shot in validation]
+        model = VideoModel()
+        if read_state(options.out) is None:
+            self._start(model, options)
+        super().__init__(options, model.config(), model, self.sampler.random)
+        self.trains_intra = any(parameter.requires_grad for parameter in self.model.intra.parameters())
+        self.rollout: Rollout | None = None
+        self.time = 0
+        self.reference: Planes | None = None
+
+    @staticmethod
+    def _centre(shot: Sequence) -> Rollout:
+        height, width = shot.luma.shape[1:]
+        top, left = (height - MINIMUM_SIDE) // 32 * 16, (width - MINIMUM_SIDE) // 32 * 16
+        return crop(shot, 0, MEASURE_FRAMES, top, left, MINIMUM_SIDE)
+
+    def _start(self, model: VideoModel, options: argparse.Namespace) -> None:
+        if options.start is not None:
+            state = read_state(options.start)
+            if state is None:
+                msg = f"{options.start} holds no run state"
+                raise ValueError(msg)
+            model.load_state_dict(state["average"])
+            return
+        stills, _ = load_weights(options.stills)
+        intra_from_stills(model.intra, stills.state_dict())
+        rollout = self.sampler.batch(48, 2)
+        cpu = torch.device("cpu")
+        frame, before = rollout.planes(1, cpu), rollout.planes(0, cpu)
+        residuals = to_patches(frame) - to_patches(predict(before, rollout.fields[:, 0]))
+        # what a reference loses in coding is there to be coded as well
+        predicted_start(model.predicted, residuals + 0.05 * (to_patches(frame) - to_patches(frame).mean()))
+
+    def loss(self, progress: float) -> Tensor:
+        """Of the next frame of the rollout; a new one begins where the last has ended."""
+        options = self.options
+        if self.rollout is None or self.time == self.rollout.luma.shape[1]:
+            length = 2 + int(progress * (options.frames - 1))
+            self.rollout, self.time, self.reference = self.sampler.batch(options.batch, length), 0, None
+            strata = (torch.arange(options.batch) + torch.rand(options.batch)) / options.batch
+            self.quality = (strata * 100.0).to(self.device)
+            self.lmbda = torch.tensor([quality_to_lambda(value) for value in self.quality.tolist()], device=self.device)
+        if self.reference is None and not self.trains_intra:
+            with torch.no_grad():
+                self._code(hard=True)
+        return self._code(hard=False).mean()
+
+    def _code(self, *, hard: bool) -> Tensor:
+        assert self.rollout is not None
+        frame = self.rollout.planes(self.time, self.device)
+        prediction = self.reference and predict(self.reference, self.rollout.fields[:, self.time - 1])
+        with torch.autocast(self.device.type, torch.bfloat16):
+            self.reference, cost, _, _ = self.model.code(frame, prediction, self.quality, self.lmbda, hard=hard)
+        self.time += 1
+        return cost
+
+    @torch.no_grad()
+    def measure(self) -> tuple[dict[str, float], str]:
+        """J of intra and predicted frames and of a GOP, on the centre of the validation shots, rounded symbols."""
+        self.average.eval()
+        numbers: dict[str, float] = {}
+        totals = {"intra": 0.0, "predicted": 0.0}
+        points = []
+        for lmbda in MEASURE_LAMBDAS:
+            rows = []
+            for first in range(0, len(self.validation), 10):
+                rollout = stack(self.validation[first : first + 10])
+                count = len(rollout.luma)
+                quality = torch.full((count,), lambda_to_quality(lmbda), device=self.device)
+                lambdas = torch.full((count,), lmbda, device=self.device)
+                reference: Planes | None = None
+                for time in range(MEASURE_FRAMES):
+                    prediction = reference and predict(reference, rollout.fields[:, time - 1])
+                    with torch.autocast(self.device.type, torch.bfloat16):
+                        reference, cost, rate, error = self.average.code(
+                            rollout.planes(time, self.device), prediction, quality, lambdas, hard=True
+                        )
+                    rows.append((time > 0, torch.stack([cost, rate, error]).double().mean(1)))
+            for kind, predicted in (("intra", False), ("predicted", True)):
+                cost, rate, error = torch.stack([row for is_predicted, row in rows if is_predicted is predicted]).mean(
+                    0
+                )
+                totals[kind] += cost.item() / len(MEASURE_LAMBDAS)
+                numbers[f"{kind} bpp@{lmbda}"] = rate.item()
+                numbers[f"{kind} psnr@{lmbda}"] = 10 * math.log10(255**2 / error.item())
+                points.append(f"{kind[0]} {rate.item():.4f}/{numbers[f'{kind} psnr@{lmbda}']:.2f}")
+        self.average.train()
+        cost = (totals["intra"] + (GOP - 1) * totals["predicted"]) / GOP
+        numbers = {"J": cost, "J intra": totals["intra"], "J predicted": totals["predicted"]} | numbers
+        line = f"J {cost:.4f} intra {totals['intra']:.4f} predicted {totals['predicted']:.4f}  {' '.join(points)}"
+        return numbers, line
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Options of the command line."""
+    parser = argparse.ArgumentParser(prog="nacre.tools.train_video", description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder of tar shards of shots with manifest.csv")
+    parser.add_argument("--stills", type=Path, help="run folder or published weights of stills that intra begins with")
+    parser.add_argument("--start", type=Path, help="run folder of video to begin a new leg from")
+    parser.add_argument("--motion", type=Path, help="folder where searched motion is kept (default: OUT/motion)")
+    parser.add_argument("--frames", type=int, default=6, help="frames of a rollout at the end, 2 at the beginning")
+    parser.add_argument("--limit", type=int, help="at most so many training shots")
+    add_leg_options(parser, batch=4, lr=1.5e-3)
+    options = parser.parse_args(arguments)
+    if (options.stills is None) == (options.start is None) and read_state(options.out) is None:
+        parser.error("a new run needs --stills or --start, one of them")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line."""
+    try:
+        leg = VideoLeg(parse(arguments))
+    except (ValueError, OSError) as error:
+        print(f"nacre.tools.train_video: {error}", file=sys.stderr)
+        return 1
+    leg.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
