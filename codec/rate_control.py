@@ -120,7 +120,7 @@ class RateControl:
 
     def _plan(self, intra: bool) -> float:
         """The share of a frame in its group's budget, bits."""
-        ratio = 2.0 ** (self._level[True] - self._level[False])
+        ratio = math.exp2(self._level[True] - self._level[False])
         ratio = min(max(ratio, 1.0), float(4 * self._gop))
         share = self._share * self._gop / (self._gop - 1 + ratio)
         return share * ratio if intra else share

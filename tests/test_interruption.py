@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -327,8 +328,21 @@ def test_signals_while_evaluating(
     assert len({entry["key"] for entry in measured}) == len(measured) == 4
 
 
+GO_ON = "NACRE_TEST_GO_ON"
+
+
+def measure_when_told(task: Any) -> Any:
+    """In a worker: measure quality 20 at once, the others once the file that GO_ON names is there."""
+    from nacre.tools.measure import measure
+
+    end = time.monotonic() + 120
+    while task.quality > 20 and not os.path.exists(os.environ[GO_ON]) and time.monotonic() < end:
+        time.sleep(0.02)
+    return measure(task)
+
+
 def test_killed_workers_while_evaluating(
-    evaluation: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch, capfd: Capture
+    evaluation: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch, capfd: Capture, tmp_path: Path
 ) -> None:
     """The system kills a worker, for want of memory say: one line, nothing measured is lost, the rest is measured."""
     from nacre.tools import measure
@@ -337,7 +351,10 @@ def test_killed_workers_while_evaluating(
         workers = multiprocessing.active_children()
         assert len(workers) == 2
         os.kill(workers[0].pid or 0, signal.SIGKILL)
+        (tmp_path / "go-on").touch()
 
+    monkeypatch.setenv(GO_ON, str(tmp_path / "go-on"))
+    monkeypatch.setattr(measure, "_attempt", measure_when_told)
     command, out = evaluation
     calls = strike(monkeypatch, (measure.Journal, "add", 1), kill)
     assert main([*[word for word in command if word != "--quiet"], "--jobs", "2"]) == 0

@@ -27,7 +27,8 @@ def test_the_rate_at_a_quality() -> None:
 
 
 def test_levels_are_round_and_reached_by_half_of_the_curves() -> None:
-    assert levels([PLAIN]) == [30.0, 32.0, 34.0, 36.0, 38.0]
+    assert levels([PLAIN]) == [float(level) for level in range(30, 40)]
+    assert levels([Curve("psnr", (0.1, 1.0), (25.9, 42.2))]) == [26.0, 28.0, 30.0, 32.0, 34.0, 36.0, 38.0, 40.0, 42.0]
     assert levels([Curve("ms-ssim", (0.1, 1.0), (0.871, 0.989))]) == pytest.approx([0.88, 0.9, 0.92, 0.94, 0.96, 0.98])
     assert levels([Curve("wide", (0.1, 1.0), (-31.0, 92.0))]) == [-20.0, 0.0, 20.0, 40.0, 60.0, 80.0]
     assert levels([PLAIN, PLAIN, Curve("far", (0.1, 1.0), (70.0, 90.0))]) == levels([PLAIN])

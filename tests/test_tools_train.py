@@ -19,7 +19,7 @@ from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP  # noqa: E402
 from nacre.models import ImageModel  # noqa: E402
 from nacre.models.conditional import SymbolConditional  # noqa: E402
 from nacre.models.tables import symbol_tables  # noqa: E402
-from nacre.tools import export, train  # noqa: E402
+from nacre.tools import export, leg, train  # noqa: E402
 from nacre.tools.data import CropSampler, load_pictures  # noqa: E402
 from nacre.tools.soap import Soap  # noqa: E402
 from nacre.tools.tiny_model import build, smooth_noise  # noqa: E402
@@ -111,8 +111,8 @@ def _arguments(shards: Path, out: Path, *more: str) -> list[str]:
 def test_training_saves_resumes_and_exports(
     shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(train, "WARM_UP_STEPS", 5)
-    monkeypatch.setattr(train, "MAX_STEP_SECONDS", 0.2)  # a loaded machine still makes some steps
+    monkeypatch.setattr(leg, "WARM_UP_STEPS", 5)
+    monkeypatch.setattr(leg, "MAX_STEP_SECONDS", 0.2)  # a loaded machine still makes some steps
     out = tmp_path / "run"
     assert train.main(_arguments(shards, out, "--minutes", "0.04", "--conditional", "mixture")) == 0
     state = torch.load(out / "state.pt")
@@ -128,9 +128,9 @@ def test_training_saves_resumes_and_exports(
     assert len(rows) == 2
     assert float(rows[1]["J"]) > 0
     # a new leg starts from the averages with a fresh optimizer, here training one part alone
-    leg = tmp_path / "leg"
-    assert train.main(_arguments(shards, leg, "--minutes", "0.02", "--start", str(out), "--only", "synthesis")) == 0
-    parameters = torch.load(leg / "state.pt")["model"]
+    second = tmp_path / "second"
+    assert train.main(_arguments(shards, second, "--minutes", "0.02", "--start", str(out), "--only", "synthesis")) == 0
+    parameters = torch.load(second / "state.pt")["model"]
     assert torch.equal(parameters["analysis.embed.weight"], state["average"]["analysis.embed.weight"])
     assert not torch.equal(parameters["synthesis.head.weight"], state["average"]["synthesis.head.weight"])
     # a lighter synthesis for the rest as it is

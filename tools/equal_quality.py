@@ -10,11 +10,11 @@ from nacre.tools.bd_rate import rate_at
 from nacre.tools.curves import Curve
 from nacre.tools.tables import Table
 
-_STEPS = 8  # about so many between the lowest and the highest level
+_STEPS = 10  # at most so many between the lowest and the highest level
 
 
 def levels(curves: Iterable[Curve]) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten that half of the curves or more reach, at most 9."""
+    """Multiples of 1, 2 or 5 times a power of ten that half of the curves or more reach, at most 11."""
     ends = [(curve.quality[0], curve.quality[-1]) for curve in curves]
     low, high = (median(values) for values in zip(*ends, strict=True))
     if low >= high:

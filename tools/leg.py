@@ -155,6 +155,13 @@ class Leg(ABC, Generic[Networks]):
         self.stopped = True
 
 
+def prepare(options: argparse.Namespace) -> None:
+    """Seed and threads, before anything of a leg is made."""
+    torch.manual_seed(options.seed)
+    if options.device == "cpu":
+        torch.set_num_threads(options.threads)
+
+
 def read_state(folder: Path) -> dict[str, Any] | None:
     """The run state of a folder, None where there is none."""
     path = folder / "state.pt"

@@ -21,7 +21,7 @@ from nacre.models.frames import Planes, round_planes, to_patches, to_planes
 from nacre.models.loss import bits_per_pixel
 from nacre.models.transforms import PATCH, PIXEL_SCALE
 from nacre.models.video import INTRA, PREDICTED, FrameModel
-from nacre.tools.leg import Leg, add_leg_options, read_state
+from nacre.tools.leg import Leg, add_leg_options, prepare, read_state
 from nacre.tools.rollouts import Rollout, RolloutSampler, Sequence, crop, predict, sequence, stack
 from nacre.tools.shots import load_shots
 from nacre.tools.train import lambda_to_quality, load_weights
@@ -64,9 +64,7 @@ class VideoLeg(Leg[VideoModel]):
     """Rollouts over training shots."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        torch.manual_seed(options.seed)
-        if options.device == "cpu":
-            torch.set_num_threads(options.threads)
+        prepare(options)
         training, validation = load_shots(options.data, minimum=MINIMUM_SIDE, limit=options.limit)
         cache = options.motion or options.out / "motion"
         self.sampler = RolloutSampler([sequence(shot, cache) for shot in training], options.crop, options.seed)
@@ -157,9 +155,9 @@ class VideoLeg(Leg[VideoModel]):
                 numbers[f"{kind} psnr@{lmbda}"] = 10 * math.log10(255**2 / error.item())
                 points.append(f"{kind[0]} {rate.item():.4f}/{numbers[f'{kind} psnr@{lmbda}']:.2f}")
         self.average.train()
-        cost = (totals["intra"] + (GOP - 1) * totals["predicted"]) / GOP
-        numbers = {"J": cost, "J intra": totals["intra"], "J predicted": totals["predicted"]} | numbers
-        line = f"J {cost:.4f} intra {totals['intra']:.4f} predicted {totals['predicted']:.4f}  {' '.join(points)}"
+        mean = (totals["intra"] + (GOP - 1) * totals["predicted"]) / GOP
+        numbers = {"J": mean, "J intra": totals["intra"], "J predicted": totals["predicted"]} | numbers
+        line = f"J {mean:.4f} intra {totals['intra']:.4f} predicted {totals['predicted']:.4f}  {' '.join(points)}"
         return numbers, line
 
 
