@@ -84,7 +84,8 @@ class ImageCodec:
 
     Weights are found, verified and loaded when they are first needed, then kept. The methods raise WeightsNotFoundError
     where they are not installed, WeightsError where they are damaged, BackendError where ONNX Runtime fails; the
-    constructor raises InputError for an argument or NACRE_MAX_PIXELS out of range. Every method takes a stopwatch to charge its time to.
+    constructor raises InputError for an argument or NACRE_MAX_PIXELS out of range. Every method takes a stopwatch to
+    charge its time to.
     """
 
     def __init__(
@@ -133,8 +134,8 @@ class ImageCodec:
         effort: 1 (fastest) to 9 (smallest stream at equal PSNR), by default 2; from 3 on each picture is optimized by
         itself. strip: metadata is left out.
 
-        Raises InputError where the picture cannot be read or is of a kind that cannot be coded, where an argument is out
-        of range, or where the picture cannot be coded to what was asked for; LimitError where it is too large;
+        Raises InputError where the picture cannot be read or is of a kind that cannot be coded, where an argument is
+        out of range, or where the picture cannot be coded to what was asked for; LimitError where it is too large;
         WeightsError where the weights have nothing to optimize a picture with.
         """
         file = io.BytesIO()

@@ -104,8 +104,8 @@ class StreamImageFile(ImageFile.ImageFile):
 
 
 def save_stream(image: Image.Image, file: IO[bytes]) -> None:
-    """Encode an image whose `encoderinfo` may have quality, bpp, size, psnr, effort and strip, as `nacre.encode` takes them,
-    and icc_profile, exif and xmp, which replace those of its info; None or empty bytes leave them out."""
+    """Encode an image whose `encoderinfo` may have quality, bpp, size, psnr, effort and strip, as `nacre.encode` takes
+    them, and icc_profile, exif and xmp, which replace those of its info; None or empty bytes leave them out."""
     options: dict[str, Any] = image.encoderinfo
     info = image.info
     image.info = info | {key: _metadata(options[key]) for key in _METADATA if key in options}

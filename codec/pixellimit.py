@@ -1,4 +1,4 @@
-"""The largest picture that is coded or decoded: what the caller says, else NACRE_MAX_PIXELS, else 400 million pixels."""
+"""The largest picture that is coded or decoded: what the caller says, else NACRE_MAX_PIXELS, else 400 million."""
 
 from __future__ import annotations
 

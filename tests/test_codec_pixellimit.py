@@ -51,7 +51,7 @@ def test_order(pixels: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("text", ILLEGAL)
 def test_illegal_values(text: str, pixels: pytest.MonkeyPatch) -> None:
     pixels.setenv(MAX_PIXELS_VARIABLE, text)
-    with pytest.raises(nacre.InputError, match="variable NACRE_MAX_PIXELS is '.*', must be an integer of at least 1"):
+    with pytest.raises(nacre.InputError, match=r"variable NACRE_MAX_PIXELS is '.*', must be an integer of at least 1"):
         nacre.ImageCodec()
     nacre.ImageCodec(max_pixels=1)
 
