@@ -39,7 +39,7 @@ class ImageConfig:
     synthesis_latent_hidden: int = 320  # at 1/16
     synthesis_latent_blocks: int = 2
     light_blocks: int = 0  # of a lighter synthesis for the same streams; 0: none
-    light_hidden: int = 192  # at 1/16
+    light_hidden: int = 128  # at 1/16
     context_width: int = 192  # at 1/32
     context_hidden: int = 256  # at 1/64
     scale_hidden: int = 128  # at 1/64 and 1/32
