@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nacre.models.conditional import SymbolConditional
 from nacre.models.config import ImageConfig
-from nacre.models.context import NOT_CODED, ContextDecoder
+from nacre.models.context import ContextDecoder
+from nacre.models.latent import LatentModel
 from nacre.models.prior import HyperPrior
-from nacre.models.rounding import round_ste
-from nacre.models.scale_decoder import Z_MAX, ScaleDecoder
+from nacre.models.scale_decoder import ScaleDecoder
 from nacre.models.transforms import Analysis, HyperAnalysis, LightSynthesis, Synthesis, denormalize, normalize
 
 
-class ImageModel(nn.Module):
+class ImageModel(LatentModel):
     """Hyperprior image codec whose scales come from integers alone.
 
     ::
@@ -50,11 +50,6 @@ class ImageModel(nn.Module):
         self.context = ContextDecoder(self.config)
         self.conditional = SymbolConditional(self.config.conditional)
 
-    def row_position(self, position: Tensor) -> Tensor:
-        """The quality position (B,) in 0..1 rounded to the entropy row that the bitstream would use."""
-        last = self.config.rows - 1
-        return torch.floor(position * last + 0.5) / last
-
     def forward(self, x: Tensor, quality: Tensor | float = 50.0) -> dict[str, Any]:
         """x (B, 3, H, W) in 0..1, sides multiples of 64; quality 0..100, a number or (B,).
 
@@ -84,38 +79,16 @@ class ImageModel(nn.Module):
         Given patches ``F.pixel_unshuffle(x, 8)``, (B, 192, H/8, W/8), ``x_hat`` is patches too: moving pixels about
         took a tenth of a training step on a CPU.
 
-        ``hard``: likelihoods of the rounded symbols instead of noisy ones. With ``offsets`` (64,), the rounding offset
-        of each scale index, symbols are those that an encoder would write: rounded so, and where the index is below
-        ``skip_threshold``, zero and free. ``heavy``: by the heavier analysis, ``light``: by the lighter synthesis, each
-        of which the configuration must have; with ``light``, nothing else gets a gradient.
+        ``hard``, ``offsets`` and ``skip_threshold`` as in ``code_latent``. ``heavy``: by the heavier analysis,
+        ``light``: by the lighter synthesis, each of which the configuration must have; with ``light``, nothing else
+        gets a gradient.
         """
         position = quality / 100.0
         with torch.set_grad_enabled(torch.is_grad_enabled() and not light):
-            y_hat, likelihoods = self._latent(x, position, hard, offsets, skip_threshold, heavy)
+            y = (self.heavy_analysis if heavy else self.analysis)(x, position)
+            y_hat, likelihoods = self.code_latent(
+                y, position, hard=hard, offsets=offsets, skip_threshold=skip_threshold
+            )
         synthesis = self.light_synthesis if light else self.synthesis
         x_hat = synthesis(y_hat, position) if x.shape[1] == 3 else synthesis.patches(y_hat, position).float()
         return {"x_hat": x_hat, "likelihoods": likelihoods}
-
-    def _latent(
-        self, x: Tensor, position: Tensor, hard: bool, offsets: Tensor | None, skip_threshold: int, heavy: bool
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """y_hat (B, C, H/16, W/16) and the likelihoods; arguments as ``code``, position (B,) in 0..1."""
-        row = self.row_position(position)
-        y = (self.heavy_analysis if heavy else self.analysis)(x, position)
-        z = self.hyper_analysis(y)
-        z_hat = round_ste(z).clamp(-Z_MAX, Z_MAX)
-        index = self.scale_decoder(z_hat, row)
-        rounding = coded = None
-        if offsets is not None:
-            coded = index >= skip_threshold
-            rounding = torch.where(coded, offsets[index.long()], NOT_CODED)
-        residual, y_hat = self.context(y, z_hat, rounding)
-        with torch.autocast(x.device.type, enabled=False):
-            if hard:
-                likelihood_y = self.conditional(round_ste(residual), index)
-                likelihood_y = likelihood_y if coded is None else torch.where(coded, likelihood_y, 1.0)
-                likelihood_z = self.prior(z_hat, row)
-            else:
-                likelihood_y = self.conditional(residual + torch.rand_like(residual) - 0.5, index)
-                likelihood_z = self.prior(z + torch.rand_like(z) - 0.5, row)
-        return y_hat, {"y": likelihood_y, "z": likelihood_z}

@@ -23,11 +23,11 @@ from torch import Tensor, nn
 
 from nacre.models.conditional import SymbolConditional
 from nacre.models.config import ImageConfig
-from nacre.models.context import NOT_CODED, ContextDecoder
+from nacre.models.context import ContextDecoder
 from nacre.models.frames import PATCH_CHANNELS
+from nacre.models.latent import LatentModel
 from nacre.models.prior import HyperPrior
-from nacre.models.rounding import round_ste
-from nacre.models.scale_decoder import Z_MAX, ScaleDecoder
+from nacre.models.scale_decoder import ScaleDecoder
 from nacre.models.transforms import Analysis, HyperAnalysis, Synthesis
 
 CONDITION_HIDDEN = 32  # channels at 1/8 between the prediction and the context decoder's state
@@ -103,7 +103,7 @@ class Condition(nn.Module):
         return state
 
 
-class FrameModel(nn.Module):
+class FrameModel(LatentModel):
     """Networks of intra frames, or of predicted ones; all qualities.
 
     Args:
@@ -137,28 +137,13 @@ class FrameModel(nn.Module):
         """x and prediction: patches (B, 96, H/8, W/8), H and W multiples of 64; quality (B,) in 0..100.
 
         Returns {"x_hat": (B, 96, H/8, W/8) float32, "likelihoods": {"y": ..., "z": ...}}; ``hard``, ``offsets`` and
-        ``skip_threshold`` as in ``ImageModel.code``.
+        ``skip_threshold`` as in ``code_latent``.
         """
         position = quality / 100.0
-        last = self.config.rows - 1
-        row = torch.floor(position * last + 0.5) / last
         y = self.analysis(x if prediction is None else torch.cat([x - prediction, prediction], 1), position)
-        z = self.hyper_analysis(y)
-        z_hat = round_ste(z).clamp(-Z_MAX, Z_MAX)
-        index = self.scale_decoder(z_hat, row)
-        rounding = coded = None
-        if offsets is not None:
-            coded = index >= skip_threshold
-            rounding = torch.where(coded, offsets[index.long()], NOT_CODED)
         condition = None if prediction is None else self.condition(prediction)
-        residual, y_hat = self.context(y, z_hat, rounding, condition=condition)
-        with torch.autocast(x.device.type, enabled=False):
-            if hard:
-                likelihood_y = self.conditional(round_ste(residual), index)
-                likelihood_y = likelihood_y if coded is None else torch.where(coded, likelihood_y, 1.0)
-                likelihood_z = self.prior(z_hat, row)
-            else:
-                likelihood_y = self.conditional(residual + torch.rand_like(residual) - 0.5, index)
-                likelihood_z = self.prior(z + torch.rand_like(z) - 0.5, row)
+        y_hat, likelihoods = self.code_latent(
+            y, position, hard=hard, offsets=offsets, skip_threshold=skip_threshold, condition=condition
+        )
         x_hat = self.synthesis.frame(y_hat, position, prediction)
-        return {"x_hat": x_hat, "likelihoods": {"y": likelihood_y, "z": likelihood_z}}
+        return {"x_hat": x_hat, "likelihoods": likelihoods}
