@@ -56,6 +56,12 @@ def _float_layer(network: IntegerNetwork, number: int, module: IntegerConv) -> d
     return parameters
 
 
+def _stored_network(folder: Path) -> IntegerNetwork:
+    with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files if name.startswith(SCALE_PREFIX)}
+    return IntegerNetwork.from_arrays({name.removeprefix(SCALE_PREFIX): array for name, array in arrays.items()})
+
+
 def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
     """Configuration and parameters, as they ship, of a folder of published weights.
 
@@ -74,13 +80,7 @@ def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
                     parameters[name] = torch.from_numpy(array).view(shapes[name])
         with np.load(folder / "training.npz", allow_pickle=False) as archive:
             parameters |= {name: torch.from_numpy(archive[name]) for name in archive.files}
-        with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
-            scale = {
-                name.removeprefix(SCALE_PREFIX): archive[name]
-                for name in archive.files
-                if name.startswith(SCALE_PREFIX)
-            }
-        network = IntegerNetwork.from_arrays(scale)
+        network = _stored_network(folder)
         for number, module in enumerate(model.scale_decoder.layers):
             assert isinstance(module, IntegerConv)
             for kind, values in _float_layer(network, number, module).items():
@@ -106,4 +106,8 @@ def load_published(folder: Path) -> ImageModel:
     if missing:
         msg = f"published weights in {folder} lack {', '.join(missing)}"
         raise WeightsError(msg)
-    return model.eval()
+    model.eval()
+    for layer, module in zip(_stored_network(folder).layers, model.scale_decoder.layers, strict=True):
+        if len(layer.bias) > 1:
+            module.stored_bias = torch.from_numpy(layer.bias.astype(np.float32))
+    return model

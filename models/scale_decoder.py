@@ -8,6 +8,7 @@ the scale, 0..63. Rounding passes gradients straight through.
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +27,13 @@ ACCUMULATOR_LIMIT = 2.0**24
 
 
 class IntegerConv(nn.Module):
-    """One layer; ``anchors`` > 1 gives it a bias for each entropy row, interpolated between that many anchors."""
+    """One layer; ``anchors`` > 1 gives it a bias for each entropy row, interpolated between that many anchors.
+
+    ``stored_bias`` (rows, outputs): the integer biases of published weights, used in place of interpolated ones, whose
+    last digit may round differently from batch to batch, until the layer is trained again.
+    """
+
+    stored_bias: Tensor | None
 
     def __init__(
         self, inputs: int, outputs: int, *, kernel: int, first: bool = False, last: bool = False, anchors: int = 1
@@ -39,7 +46,14 @@ class IntegerConv(nn.Module):
         self.out_max = float(SCALE_LEVELS - 1) if last else HIDDEN_MAX
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
         self.bias = nn.Parameter(torch.zeros(anchors, outputs))
+        self.register_buffer("stored_bias", None, persistent=False)
         nn.init.normal_(self.weight, std=(0.3 if last else 1.0) / math.sqrt(inputs * kernel * kernel))
+
+    def train(self, mode: bool = True) -> Self:
+        """As in ``nn.Module``; training lets go of stored biases."""
+        if mode:
+            self.stored_bias = None
+        return super().train(mode)
 
     def weight_exponents(self) -> Tensor:
         """Fractional bits of each output channel's weights (outputs,): the most that keep weights and sums in range."""
@@ -56,8 +70,11 @@ class IntegerConv(nn.Module):
         """Integer weights (O, I, k, k), biases (rows, O) for the positions given, and shifts (O,), as float32."""
         exponent = self.weight_exponents()
         weight = round_ste(self.weight * torch.exp2(exponent)[:, None, None, None]).clamp(-WEIGHT_MAX - 1, WEIGHT_MAX)
-        bias = self.bias if self.anchors == 1 else anchor_weights(position, self.anchors) @ self.bias
-        bias = round_ste(bias * torch.exp2(exponent + self.in_fraction))
+        if self.stored_bias is None:
+            bias = self.bias if self.anchors == 1 else anchor_weights(position, self.anchors) @ self.bias
+            bias = round_ste(bias * torch.exp2(exponent + self.in_fraction))
+        else:
+            bias = self.stored_bias[torch.round(position * (len(self.stored_bias) - 1)).long()]
         return weight, bias, exponent + self.in_fraction - self.out_fraction
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:

@@ -46,6 +46,33 @@ def test_sizes_and_fidelity_rise_with_quality(codec: nacre.ImageCodec, photograp
     assert sizes[-1] >= 1.8  # 2.0 on Kodak, whose pictures have more detail
 
 
+def test_pytorch_has_the_stored_integers_at_every_row() -> None:
+    """One position at a time: interpolated biases once rounded differently from those of all rows together."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("compressai")
+    from nacre.entropy.network import IntegerNetwork
+    from nacre.models.published import load_published
+
+    model = load_published(WEIGHTS / "fast")
+    arrays = store.load("fast", WEIGHTS).arrays("entropy.npz")
+    network = IntegerNetwork.from_arrays(
+        {name.removeprefix("scale."): array for name, array in arrays.items() if name.startswith("scale.")}
+    )
+    last = model.config.rows - 1
+    random = np.random.default_rng(0)
+    for row in range(last + 1):
+        z = random.integers(-20, 21, (model.config.hyper_channels, 1, 2)).astype(np.int32)
+        with torch.no_grad():
+            index = model.scale_decoder(torch.from_numpy(z)[None].float(), torch.tensor([row / last]))
+            for layer, module in zip(network.layers, model.scale_decoder.layers, strict=True):
+                _, bias, _ = module.integers(torch.tensor([row / last]))
+                expected = layer.bias[row] if len(layer.bias) > 1 else layer.bias[0]
+                assert np.array_equal(bias.reshape(-1).numpy(), expected), row
+        assert np.array_equal(index[0].numpy().astype(np.uint8), network.forward(z, row)), row
+    model.train()
+    assert model.scale_decoder.layers[0].stored_bias is None
+
+
 def coded_by_pillow(picture: np.ndarray, kind: str, quality: int) -> tuple[int, float]:
     """Bytes and PSNR of another format at a quality."""
     buffer = io.BytesIO()
