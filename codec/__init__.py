@@ -1,4 +1,4 @@
-"""nacre: a learned image codec with exact entropy decoding and trained weights in the package.
+"""nacre: a learned image and video codec with exact entropy decoding and trained weights in the package.
 
     data = nacre.encode(image, quality=60)        # PIL.Image, path, bytes, file object or uint8 array (H, W[, 1..4])
     image = nacre.decode(data)                    # PIL.Image; nacre.decode_array(data) gives the array
@@ -39,11 +39,15 @@ if TYPE_CHECKING:
     )
     from nacre.image import ImageCodec, Verification
     from nacre.inspection import PictureInfo
+    from nacre.sequenceinfo import SequenceInfo
+    from nacre.video import DecodedFrame, VideoDecoder, VideoEncoder
 
 _HOME = {
     **dict.fromkeys(("encode", "decode", "decode_array", "inspect", "verify"), "nacre.api"),
     **dict.fromkeys(("ImageCodec", "Verification"), "nacre.image"),
     "PictureInfo": "nacre.inspection",
+    "SequenceInfo": "nacre.sequenceinfo",
+    **dict.fromkeys(("DecodedFrame", "VideoDecoder", "VideoEncoder"), "nacre.video"),
     **dict.fromkeys(
         (
             "BackendError",
@@ -66,15 +70,19 @@ _SUBPACKAGES = ("bitstream", "entropy", "models", "weights")
 __all__ = [
     "BackendError",
     "ChecksumError",
+    "DecodedFrame",
     "FormatError",
     "ImageCodec",
     "InputError",
     "LimitError",
     "NacreError",
     "PictureInfo",
+    "SequenceInfo",
     "TruncatedError",
     "UnsupportedVersionError",
     "Verification",
+    "VideoDecoder",
+    "VideoEncoder",
     "WeightsError",
     "WeightsMismatchError",
     "WeightsNotFoundError",

@@ -10,72 +10,55 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, cast
+from typing import Any, Self
 from warnings import warn
 
 from nacre.arguments import STANDARD
 from nacre.bitstream.cicp import Colour
 from nacre.bitstream.errors import InputError, TruncatedError
 from nacre.bitstream.limits import Limits
-from nacre.bitstream.tracks import AUDIO, PacketUnit, TrackUnit
+from nacre.bitstream.tracks import PacketUnit, TrackUnit
 from nacre.bitstream.units import SIGNATURE
 from nacre.clip import DEFAULT_RATE, UNSPECIFIED, ClipInfo, Frame
+from nacre.clipspan import Seconds, Source, Span, parse_seconds
 from nacre.compensation import Planes
 from nacre.endpoints import source as standard_source
 from nacre.pixellimit import choose_limits
 from nacre.pyavfile import PyavReader
-from nacre.sources import CheckedReader, Readable, naming, reason, source_name
-from nacre.tracks import packet_time
+from nacre.sources import CheckedReader, Pushed, Readable, naming, reason, source_name
 from nacre.y4m import SIGNATURE as Y4M_SIGNATURE
 from nacre.y4m import Y4mReader
 
 ClipSource = str | os.PathLike[str] | Readable
-Seconds = int | float | Fraction
 
 _HEAD_BYTES = max(len(SIGNATURE), len(Y4M_SIGNATURE))
-_MOST = 1_000_000
-_BEHIND = 1  # seconds behind its end that a part is still looked for sound in
-
-
-class _Source(Protocol):
-    """Where the frames and packets of a clip come from."""
-
-    tracks: tuple[TrackUnit, ...]
-
-    @property
-    def info(self) -> ClipInfo:
-        """What the clip is; complete once the first frame was given."""
-
-    def items(self) -> Iterator[Frame | PacketUnit]:
-        """Frames in display order with rising times, packets between them."""
-
-    def tell_of_losses(self) -> None:
-        """Warn of what was wrong with what was read; InputError where nothing could be decoded."""
-
-    def close(self) -> None:
-        """Let the files go."""
 
 
 def open_clip(
-    source: ClipSource, start: Seconds | None = None, duration: Seconds | None = None, fps: Seconds | None = None
+    source: ClipSource,
+    start: Seconds | None = None,
+    duration: Seconds | None = None,
+    fps: Seconds | None = None,
+    max_pixels: int | None = None,
 ) -> ClipReader:
     """Open a clip: a file that FFmpeg reads or YUV4MPEG2, `-` for standard input, a file object opened in binary mode
     (pipes will do), numbered pictures such as `frames/%04d.png`, or a folder of pictures.
 
     start, duration: the part to read, in seconds of the clip's own time; the times of what is read count from start.
-    fps: frames a second of pictures (25 without it) and of clips without timestamps.
+    fps: frames a second of pictures (25 without it) and of clips without timestamps. max_pixels: of a frame, by default
+    NACRE_MAX_PIXELS, or 400 million.
 
     The first frame is decoded at once. Frames become 8-bit 4:2:0; what is lost, and whatever else is wrong with the
     clip but can be lived with, is a UserWarning. Raises InputError where it cannot be read as a clip, has no video, no
-    frames or a size that changes, LimitError where its frames are larger than NACRE_MAX_PIXELS or its default allows.
+    frames or a size that changes, LimitError where its frames are larger than max_pixels.
     Exceptions of the package name the source.
     """
-    span = _Span(_seconds("start", start, 0), _seconds("duration", duration, None))
-    rate = _seconds("fps", fps, None)
+    span = Span(parse_seconds("start", start, 0), parse_seconds("duration", duration, None))
+    rate = parse_seconds("fps", fps, None)
     name = "standard input" if source == STANDARD else source_name(source)
     stack = ExitStack()
     with naming(name), stack:
-        clip = _open(source, span, rate, stack)
+        clip = _open(source, span, rate, choose_limits(max_pixels), stack)
         return ClipReader(clip, span, name, stack.pop_all())
 
 
@@ -91,7 +74,7 @@ class ClipReader:
     tracks: tuple[TrackUnit, ...]
     """Its audio and subtitle tracks."""
 
-    def __init__(self, source: _Source, span: _Span, name: str | None, stack: ExitStack) -> None:
+    def __init__(self, source: Source, span: Span, name: str | None, stack: ExitStack) -> None:
         self._name, self._stack = name, stack
         self._items = span.cut(source)
         self._first: deque[Frame | PacketUnit] = deque()
@@ -126,57 +109,6 @@ class ClipReader:
         """Let the files go."""
         self._items.close()
         self._stack.close()
-
-
-class _Span:
-    """The part of a clip that is read, in seconds; its times count from its start."""
-
-    def __init__(self, start: Fraction | None, duration: Fraction | None) -> None:
-        self.start = start or Fraction(0)
-        self._end = None if duration is None else self.start + duration
-
-    def cut(self, source: _Source) -> Any:
-        """A generator of the frames and packets in the part."""
-        ended: set[int] = set()
-        for item in source.items():
-            if isinstance(item, Frame):
-                base = source.info.time_base
-                time = item.pts * base
-                if self._end is not None and time >= self._end:
-                    sound = {track.number for track in source.tracks if track.kind == AUDIO}
-                    if sound <= ended or time >= self._end + _BEHIND:
-                        break
-                elif time >= self.start or not self.start:
-                    yield replace(item, pts=item.pts - round(self.start / base)) if self.start else item
-                continue
-            track = source.tracks[item.track]
-            seconds = packet_time(item, track)
-            if self._end is not None and seconds is not None and seconds >= self._end:
-                ended.add(item.track)
-            elif not self.start:
-                yield item
-            elif seconds is not None and seconds >= self.start:
-                yield _shifted(item, round(self.start / track.time_base))
-        source.tell_of_losses()
-
-    def of(self, info: ClipInfo) -> ClipInfo:
-        """The clip's description, with frames and duration of the part."""
-        if not self.start and self._end is None:
-            return info
-        whole = info.duration
-        duration = None if self._end is None else self._end - self.start
-        if whole is not None:
-            left = max(Fraction(0), whole - self.start)
-            duration = left if duration is None else min(duration, left)
-        frames = None
-        if duration is not None and info.frames and whole:
-            frames = round(info.frames * duration / whole)
-        return replace(info, frames=frames, duration=duration)
-
-    def describe(self) -> str:
-        """For a message: which part it is."""
-        start = f" from {float(self.start):g} s on" if self.start else ""
-        return start if self._end is None else f"{start} before {float(self._end):g} s"
 
 
 class _Y4mClip:
@@ -254,37 +186,7 @@ def _plain(planes: list[Any]) -> Planes:
     return Planes(*planes)
 
 
-class _Pushed:
-    """A pipe with the bytes in front that were read from it to see what it is."""
-
-    def __init__(self, head: bytes, reader: Readable) -> None:
-        self._head, self._reader = head, reader
-
-    def read(self, size: int, /) -> bytes | None:
-        if not self._head:
-            return self._reader.read(size)
-        data, self._head = self._head[:size], self._head[size:]
-        return data
-
-
-class _Prompt:
-    """A pipe that gives what it has, so that a clip that is being recorded is not kept waiting."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-
-    def read(self, size: int, /) -> bytes | None:
-        return cast("bytes | None", self._file.read1(size))
-
-
-def _shifted(packet: PacketUnit, shift: int) -> PacketUnit:
-    """The packet so many units of time earlier."""
-    pts, dts = (None if time is None else time - shift for time in (packet.pts, packet.dts))
-    return replace(packet, pts=pts, dts=dts)
-
-
-def _open(source: ClipSource, span: _Span, fps: Fraction | None, stack: ExitStack) -> _Source:
-    limits = choose_limits()
+def _open(source: ClipSource, span: Span, fps: Fraction | None, limits: Limits, stack: ExitStack) -> Source:
     file: Any = standard_source(STANDARD) if source == STANDARD else source
     path = None
     if isinstance(file, str | os.PathLike):
@@ -304,8 +206,8 @@ def _open(source: ClipSource, span: _Span, fps: Fraction | None, stack: ExitStac
         raise InputError(msg)
     reader = CheckedReader(file, InputError)
     whole = reader.seekable_file
-    if whole is None and hasattr(file, "read1"):
-        reader = CheckedReader(_Prompt(file), InputError)
+    if whole is None:
+        reader = CheckedReader(Pushed(b"", file), InputError)
     begin = 0 if whole is None else whole.tell()
     head = b""
     while len(head) < _HEAD_BYTES and (more := reader.read(_HEAD_BYTES - len(head))):
@@ -315,7 +217,7 @@ def _open(source: ClipSource, span: _Span, fps: Fraction | None, stack: ExitStac
         raise InputError(msg)
     if whole is not None:
         whole.seek(begin)
-    readable = reader if whole is not None else _Pushed(head, reader)
+    readable = reader if whole is not None else Pushed(head, reader)
     if head.startswith(Y4M_SIGNATURE):
         size = os.path.getsize(path) if whole is not None and path is not None else None
         return _Y4mClip(readable, size, fps, limits)
@@ -341,17 +243,3 @@ def _pictures(name: str) -> list[Path] | None:
     if is_folder:
         return pictures_in(path)
     return numbered_pictures(name) if is_pattern(name) else None
-
-
-def _seconds(name: str, value: Seconds | None, low: int | None) -> Fraction | None:
-    """An argument as a fraction; low: whether it may be 0."""
-    if value is None:
-        return None
-    try:
-        number = Fraction(str(value))
-    except (ValueError, ZeroDivisionError):
-        number = Fraction(-1)
-    if number < 0 or (number == 0 and low is None) or number > _MOST:
-        msg = f"{name} is {value}, must be {'at least' if low is not None else 'above'} 0 and at most {_MOST}"
-        raise InputError(msg)
-    return number.limit_denominator(_MOST)

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal, get_args
 
-Part = Literal["colour", "analysis", "refinement", "entropy networks", "coder", "synthesis", "rest"]
+Part = Literal["colour", "motion", "analysis", "refinement", "entropy networks", "coder", "synthesis", "rest"]
 """What time is charged to.
 
-colour: samples made ready for the networks, and grey made of colour. entropy networks: scale and context network.
-refinement: latents improved for the picture, by the networks of both.
+colour: samples made ready for the networks, and grey made of colour. motion: that of frames, searched and compensated.
+entropy networks: scale and context network. refinement: latents improved for the picture, by the networks of both.
 coder: range coder, check of the symbols, alpha. rest: files, units, tiles cut and joined.
 """
 

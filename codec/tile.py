@@ -16,17 +16,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from nacre.backend import Graph, scale_executor
+from nacre.backend import Graph
 from nacre.bitstream.errors import ChecksumError, WeightsError
 from nacre.bitstream.geometry import padded_size, y_grid, z_grid
-from nacre.bitstream.header import MAX_QUALITY
 from nacre.effort import DEFAULT_EFFORT, MIN_EFFORT, Effort
 from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
-from nacre.entropy.network import IndexArray, IntegerNetwork
-from nacre.entropy.scales import SCALE_LEVELS
-from nacre.entropy.tables import MAX_SYMBOL, IntArray, TableSet
+from nacre.entropy.network import IndexArray
+from nacre.entropy.tables import MAX_SYMBOL, IntArray
+from nacre.latentcoder import NOT_CODED, Float32Array, LatentCoder, position
 from nacre.picture import Pixels
 from nacre.refine import Coded, Original, Refiner
 from nacre.stopwatch import Stopwatch
@@ -39,12 +37,6 @@ from nacre.weights.store import (
     SYNTHESIS,
     Weights,
 )
-
-Float32Array = NDArray[np.float32]
-
-
-NEAREST = 0.5  # rounding offset of the decoder's symbols, integers already
-NOT_CODED = -1e9  # rounding offset that makes every symbol zero
 
 
 class TileCoding(NamedTuple):
@@ -66,24 +58,12 @@ class TileCoder:
 
     def __init__(self, weights: Weights, threads: int) -> None:
         self.weights = weights
-        arrays = weights.arrays("entropy.npz")
-        parts = {
-            prefix: {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-            for prefix in ("scale.", "y.", "z.")
-        }
-        self._network = IntegerNetwork.from_arrays(parts["scale."])
-        self._y_tables = TableSet.from_arrays(parts["y."])
-        self._z_tables = TableSet.from_arrays(parts["z."])
-        self._check_parts()
-        self._offsets = np.array(weights.rounding_offsets, np.float32)
-        self._offsets[: weights.skip_threshold] = NOT_CODED
-        self._scale = scale_executor(weights, self._network, threads)
+        self._latent = LatentCoder(weights, threads)
         self._analysis = Graph(weights, _first(weights, HEAVY_ANALYSIS, ANALYSIS), threads)
         self._fastest_analysis = Graph(weights, _first(weights, INT8_ANALYSIS, ANALYSIS), threads)
-        self._context = Graph(weights, "context.onnx", threads)
         self._synthesis = Graph(weights, SYNTHESIS, threads)
         self._light_synthesis = Graph(weights, LIGHT_SYNTHESIS, threads)
-        self._refiner = Refiner(Graph(weights, REFINEMENT, threads), self._y_tables)
+        self._refiner = Refiner(Graph(weights, REFINEMENT, threads), self._latent.y_tables)
 
     def check_effort(self, effort: Effort) -> None:
         """Raise WeightsError where the weights lack what an effort needs."""
@@ -96,11 +76,11 @@ class TileCoder:
 
     def row(self, quality: int) -> int:
         """The entropy row of a quality."""
-        return (quality * (self.weights.rows - 1) + MAX_QUALITY // 2) // MAX_QUALITY
+        return self._latent.row(quality)
 
     def live_channels(self, quality: int) -> int:
         """The latent channels that the encoder codes at a quality."""
-        return self.weights.live_channels[self.row(quality)]
+        return self._latent.live_channels(quality)
 
     def encode(
         self,
@@ -141,28 +121,29 @@ class TileCoder:
     ) -> tuple[bytes, int, list[Float32Array]]:
         """Bytes, check, and the outputs of the context graph behind the first, which is `symbols`."""
         height, width = pixels.shape[:2]
-        live, skip, row = self.live_channels(quality), self.weights.skip_threshold, self.row(quality)
+        latent, live = self._latent, self.live_channels(quality)
+        skip, row = self.weights.skip_threshold, latent.row(quality)
         rows, columns = y_grid(width, height)
         with stopwatch.part("colour"):
             padded = _pad(pixels)
         with stopwatch.part("analysis"):
             analysis = self._fastest_analysis if effort.fastest else self._analysis
-            y, z = analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": _position(quality)})
+            y, z = analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": position(quality)})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
-            index = self._scale(z_symbols, row)
-            rounding = self._rounding(index, live, rows, columns)
+            index = latent.scale(z_symbols, row)
+            rounding = latent.rounding(index, live, rows, columns)
             if not effort.updates:
-                symbols, *others = self._run_context(outputs, y, z, rounding, encoding=True)
+                symbols, *others = latent.choose(outputs, y, z, rounding)
         if effort.updates:
             with stopwatch.part("refinement"):
-                original = Original.of(padded, height, width, _position(quality))
+                original = Original.of(padded, height, width, position(quality))
                 symbols, *others = self._refine(y, z, index, rounding, original, effort.updates, go_on)
         np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
         coded = symbols[0, :, :rows, :columns].astype(np.int16)
         with stopwatch.part("coder"):
             data = encode_tile(
-                z_symbols, coded, index[:, :rows, :columns], row, self._z_tables, self._y_tables, live, skip
+                z_symbols, coded, index[:, :rows, :columns], row, latent.z_tables, latent.y_tables, live, skip
             )
             return data, symbols_check(z_symbols, coded[:live]), others
 
@@ -179,7 +160,7 @@ class TileCoder:
         """The context graph's outputs for y (1, C, h, w), refined."""
 
         def run_context(target: Float32Array, rounding: Float32Array) -> Coded:
-            return Coded(*self._run_context(["symbols", "y_hat"], target, z, rounding, encoding=True))
+            return Coded(*self._latent.choose(["symbols", "y_hat"], target, z, rounding))
 
         coded = rounding[0] > NOT_CODED
         first = run_context(y, rounding)
@@ -192,18 +173,20 @@ class TileCoder:
         were encoded.
         """
 
+        latent = self._latent
+
         def scale(z: IntArray, row: int) -> IndexArray:
             with stopwatch.part("entropy networks"):
-                return self._scale(z, row)
+                return latent.scale(z, row)
 
         with stopwatch.part("coder"):
             symbols = decode_tile(
                 data,
                 (self.weights.hyper_channels, *z_grid(coding.width, coding.height)),
                 (self.weights.latent_channels, *y_grid(coding.width, coding.height)),
-                self.row(coding.quality),
-                self._z_tables,
-                self._y_tables,
+                latent.row(coding.quality),
+                latent.z_tables,
+                latent.y_tables,
                 scale,
                 coding.live,
                 coding.skip,
@@ -218,14 +201,8 @@ class TileCoder:
         self, symbols: TileSymbols, coding: TileCoding, stopwatch: Stopwatch, *, light: bool = False
     ) -> Pixels:
         """The pixels (height, width, 3) of decoded symbols, a view into a padded array; or by the light synthesis."""
-        shape = (1, self.weights.latent_channels, *y_grid(*padded_size(coding.width, coding.height)))
-        rows, columns = symbols.y.shape[1:]
-        target = np.zeros(shape, np.float32)
-        target[0, :, :rows, :columns] = symbols.y
-        nearest = np.full(shape, NEAREST, np.float32)
-        z = symbols.z[np.newaxis].astype(np.float32)
         with stopwatch.part("entropy networks"):
-            (y_hat,) = self._run_context(["y_hat"], target, z, nearest, encoding=False)
+            y_hat = self._latent.latent(symbols, *y_grid(*padded_size(coding.width, coding.height)))
         return self._synthesize(y_hat, coding.quality, coding.height, coding.width, stopwatch, light=light)
 
     def _synthesize(
@@ -240,43 +217,9 @@ class TileCoder:
     ) -> Pixels:
         synthesis = self._light_synthesis if light else self._synthesis
         with stopwatch.part("synthesis"):
-            (image,) = synthesis.run(["image"], {"y_hat": y_hat, "position": _position(quality)})
+            (image,) = synthesis.run(["image"], {"y_hat": y_hat, "position": position(quality)})
         pixels: Pixels = image[0, :height, :width]
         return pixels
-
-    def _run_context(
-        self, outputs: list[str], target: Float32Array, z_hat: Float32Array, rounding: Float32Array, *, encoding: bool
-    ) -> list[Float32Array]:
-        inputs = {"target": target, "z_hat": z_hat, "rounding": rounding, "encoding": np.array([encoding], np.float32)}
-        return self._context.run(outputs, inputs)
-
-    def _rounding(self, index: IndexArray, live: int, rows: int, columns: int) -> Float32Array:
-        """What the context graph adds to magnitudes before it cuts them to integers, the encoder's choice.
-
-        For index (C, h, w) of a latent (1, C, h, w); NOT_CODED where the stream holds no symbol: in channels from
-        `live` on and in places from `rows` and `columns` on.
-        """
-        rounding = self._offsets.take(index[np.newaxis], mode="clip")
-        for beyond in (np.s_[:, live:], np.s_[:, :, rows:], np.s_[..., columns:]):
-            rounding[beyond] = NOT_CODED
-        return rounding
-
-    def _check_parts(self) -> None:
-        """Raise WeightsError unless tables and scale network are those of the manifest's configuration."""
-        weights, network = self.weights, self._network
-        expected = (
-            weights.hyper_channels,
-            weights.latent_channels,
-            SCALE_LEVELS,
-            weights.rows * weights.hyper_channels,
-        )
-        found = (network.in_channels, network.out_channels, len(self._y_tables), len(self._z_tables))
-        if found != expected or network.rows not in (1, weights.rows):
-            msg = (
-                f"weights '{weights.profile}': channels in and out of the scale network and numbers of tables are"
-                f" {found}, must be {expected}; its rows are {network.rows}, must be {weights.rows}"
-            )
-            raise WeightsError(msg)
 
 
 def to_grey(pixels: Pixels) -> Pixels:
@@ -289,11 +232,6 @@ def to_grey(pixels: Pixels) -> Pixels:
 def _first(weights: Weights, *names: str) -> str:
     """The first of several files that the weights have; the last one is always there."""
     return next((name for name in names if name in weights.files), names[-1])
-
-
-def _position(quality: int) -> Float32Array:
-    """The networks' quality input, (1,) in 0..1."""
-    return np.array([quality / MAX_QUALITY], np.float32)
 
 
 def _pad(pixels: Pixels) -> Pixels:

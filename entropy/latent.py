@@ -1,4 +1,4 @@
-"""The order of coding of one tile, the same at both ends.
+"""The order of coding of a latent with its hyper-latent, those of a tile or a frame, the same at both ends.
 
 One range coder runs over everything. First come all symbols of z, in C order of (Cz, hz, wz), in one call of the coder,
 each with the table row * Cz + channel. Then, in another call, the symbols of y that are in channels below `live` and
@@ -23,7 +23,7 @@ Shape = tuple[int, int, int]
 
 
 class TileSymbols(NamedTuple):
-    """What `decode_tile` returns: z int32 (Cz, hz, wz), y int32 (Cy, hy, wy), scale_index uint8 (Cy, hy, wy)."""
+    """What is decoded of a tile or a frame: z int32 (Cz, hz, wz), y int32 and scale_index uint8 (Cy, hy, wy)."""
 
     z: NDArray[np.int32]
     y: NDArray[np.int32]
@@ -41,7 +41,24 @@ def encode_tile(
     skip_threshold: int,
     engine: Engine | None = None,
 ) -> bytes:
-    """The range coder's bytes of one tile.
+    """The range coder's bytes of one tile; arguments and errors as `encode_latent`."""
+    encoder = SymbolEncoder(engine)
+    encode_latent(encoder, z, y, scale_index, row, z_tables, y_tables, live, skip_threshold)
+    return encoder.finish()
+
+
+def encode_latent(
+    encoder: SymbolEncoder,
+    z: IntArray,
+    y: IntArray,
+    scale_index: IndexArray,
+    row: int,
+    z_tables: TableSet,
+    y_tables: TableSet,
+    live: int,
+    skip_threshold: int,
+) -> None:
+    """Codes a latent behind what the range coder has.
 
     z (Cz, hz, wz) in -127..127; y (Cy, hy, wy) in -16383..16383; scale_index (Cy, hy, wy), what the scale network gives
     for z and row.
@@ -60,10 +77,8 @@ def encode_tile(
     if np.count_nonzero(symbols) != np.count_nonzero(y):
         msg = "latent symbols that are not coded must be 0"
         raise InputError(msg)
-    encoder = SymbolEncoder(engine)
     encoder.encode(z.reshape(-1), _z_index(_shape(z.shape), row, z_tables), z_tables)
     encoder.encode(symbols, live_index.reshape(-1).take(coded), y_tables)
-    return encoder.finish()
 
 
 def decode_tile(
@@ -78,15 +93,35 @@ def decode_tile(
     skip_threshold: int,
     engine: Engine | None = None,
 ) -> TileSymbols:
-    """The symbols of one tile: the inverse of `encode_tile`; y is 0 where it is not coded.
+    """The symbols of one tile: the inverse of `encode_tile`.
 
-    Raises FormatError: the bytes cannot be a code, go on after the last symbol, give z outside -127..127, or more
-    channels are live than there are; InputError: shapes and row that do not fit tables and network.
+    Raises as `decode_latent`, and FormatError where the bytes go on after the last symbol.
+    """
+    decoder = SymbolDecoder(data, engine)
+    symbols = decode_latent(decoder, z_shape, y_shape, row, z_tables, y_tables, scale_network, live, skip_threshold)
+    decoder.finish()
+    return symbols
+
+
+def decode_latent(
+    decoder: SymbolDecoder,
+    z_shape: Shape,
+    y_shape: Shape,
+    row: int,
+    z_tables: TableSet,
+    y_tables: TableSet,
+    scale_network: Executor,
+    live: int,
+    skip_threshold: int,
+) -> TileSymbols:
+    """The symbols that `encode_latent` has coded; y is 0 where it is not coded.
+
+    Raises FormatError: the bytes cannot be a code, give z outside -127..127, or more channels are live than there are;
+    InputError: shapes and row that do not fit tables and network.
     """
     if not 0 <= live <= y_shape[0]:
         msg = f"live channels are {live}, legal range 0..{y_shape[0]}"
         raise FormatError(msg)
-    decoder = SymbolDecoder(data, engine)
     z = decoder.decode(_z_index(z_shape, row, z_tables), z_tables).reshape(z_shape)
     if z.size and (z.max() > MAX_INPUT or z.min() < -MAX_INPUT):
         msg = f"hyper-latent symbols are in {z.min()}..{z.max()}, legal range {-MAX_INPUT}..{MAX_INPUT}"
@@ -99,13 +134,16 @@ def decode_tile(
     coded = np.flatnonzero(live_index >= skip_threshold)
     y = np.zeros(y_shape, np.int32)
     y.reshape(-1)[coded] = decoder.decode(live_index.reshape(-1).take(coded), y_tables)
-    decoder.finish()
     return TileSymbols(z, y, scale_index)
 
 
-def symbols_check(z: IntArray, y_live: IntArray) -> int:
-    """CRC-32 of z (Cz, hz, wz), then of y's live channels (live, hy, wy), both as little-endian int16 in C order."""
-    return zlib.crc32(y_live.astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes()))
+def symbols_check(z: IntArray, y_live: IntArray, before: IntArray | None = None) -> int:
+    """CRC-32 of z (Cz, hz, wz), then of y's live channels (live, hy, wy), all as little-endian int16 in C order.
+
+    before: symbols that come in front of z's, a frame's motion.
+    """
+    check = 0 if before is None else zlib.crc32(before.astype("<i2").tobytes())
+    return zlib.crc32(y_live.astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes(), check))
 
 
 def _shape(shape: tuple[int, ...]) -> Shape:

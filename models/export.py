@@ -22,6 +22,7 @@ from nacre.models.adjoint import DistortionGradient
 from nacre.models.context import STEP_ORDER
 from nacre.models.graph import FLOAT, INT64, OPSET, UINT8, GraphBuilder, value
 from nacre.models.image import ImageModel
+from nacre.models.latent import LatentModel
 from nacre.models.scale_decoder import Z_MAX
 from nacre.models.transforms import LATENT_STRIDE, PATCH, denormalize, normalize
 from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, LIGHT_SYNTHESIS, REFINEMENT, SYNTHESIS
@@ -52,14 +53,22 @@ class ContextGraph(nn.Module):
     only there, the encoder's rounding may choose the other integer.
     """
 
-    def __init__(self, model: ImageModel) -> None:
+    def __init__(self, model: LatentModel) -> None:
         super().__init__()
         self.context = model.context
 
     def forward(self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decode(target, z_hat, rounding, encoding)
+
+    def decode(
+        self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor, condition: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Symbols and y_hat; condition: (h/2 * w/2, context_width), what is added to the first state."""
         context = self.context
         channels = target.shape[1]
         state, height, width = self._first_state(z_hat)
+        if condition is not None:
+            state = state + condition
         targets = self._quarters(target, channels, height, width)
         offsets = self._quarters(rounding, channels, height, width)
         symbols, decoded = [target] * 4, [target] * 4
@@ -144,13 +153,14 @@ def _to_uint8(x: Tensor) -> Tensor:
     return torch.round(denormalize(x)).clamp(0, 255).to(torch.uint8)
 
 
-def _trace(
+def trace(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     input_names: Sequence[str],
     output_names: Sequence[str],
     axes: Mapping[str, Mapping[int, str]],
 ) -> onnx.ModelProto:
+    """The graph of a module, called with ``inputs``; axes: names of the sides that may vary."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter is deprecated, not gone; it keeps parameter names
@@ -168,7 +178,7 @@ def _trace(
     return onnx.load_from_string(buffer.getvalue())
 
 
-def _halve(graph: onnx.ModelProto) -> onnx.ModelProto:
+def halve(graph: onnx.ModelProto) -> onnx.ModelProto:
     """Large float32 initializers become float16 ones of the same name, read through a Cast."""
     casts = []
     for number, tensor in enumerate(graph.graph.initializer):
@@ -198,7 +208,7 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
     latent, hyper = torch.zeros(1, config.latent_channels, 8, 8), torch.zeros(1, config.hyper_channels, 2, 2)
     grid = {2: "h", 3: "w"}
     graphs = {
-        name: _trace(
+        name: trace(
             AnalysisGraph(model, heavy=heavy),
             (torch.zeros(1, 128, 128, 3, dtype=torch.uint8), position),
             ("image", "position"),
@@ -207,7 +217,7 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
         )
         for name, heavy in ((ANALYSIS, False), (HEAVY_ANALYSIS, True))[: 1 + config.has_heavy_analysis]
     }
-    graphs["context.onnx"] = _trace(
+    graphs["context.onnx"] = trace(
         ContextGraph(model),
         (latent, hyper, torch.full_like(latent, 0.5), torch.tensor([1.0])),
         ("target", "z_hat", "rounding", "encoding"),
@@ -218,7 +228,7 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
     if config.has_light_synthesis:
         syntheses.append((LIGHT_SYNTHESIS, LightSynthesisGraph(model)))
     for name, module in syntheses:
-        graphs[name] = _trace(
+        graphs[name] = trace(
             module,
             (latent, position),
             ("y_hat", "position"),
@@ -227,14 +237,14 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
         )
     samples = torch.zeros(1, 3 * PATCH**2, 16, 16, dtype=torch.uint8)
     fine = {2: "h8", 3: "w8"}
-    graphs[REFINEMENT] = _trace(
+    graphs[REFINEMENT] = trace(
         DistortionGradient(model),
         (latent, samples, samples, position),
         ("y_hat", "patches", "counted", "position"),
         ("gradient", "distortion"),
         {"y_hat": grid, "patches": fine, "counted": fine, "gradient": grid},
     )
-    return {name: _halve(graph) for name, graph in graphs.items()}
+    return {name: halve(graph) for name, graph in graphs.items()}
 
 
 def export_scale_decoder(network: IntegerNetwork) -> onnx.ModelProto:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -17,14 +18,18 @@ from nacre.bitstream.errors import WeightsError, WeightsNotFoundError
 from nacre.entropy.network import IntegerNetwork
 from nacre.models.config import ImageConfig
 from nacre.models.image import ImageModel
+from nacre.models.latent import LatentModel
 from nacre.models.scale_decoder import IntegerConv
+from nacre.models.video import FrameModel
 from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, LIGHT_SYNTHESIS, SYNTHESIS
 
 GRAPHS = (ANALYSIS, "context.onnx", SYNTHESIS)
 SCALE_PREFIX = "scale."
 
+Model = TypeVar("Model", bound=LatentModel)
 
-def training_arrays(model: ImageModel) -> dict[str, NDArray[Any]]:
+
+def training_arrays(model: LatentModel) -> dict[str, NDArray[Any]]:
     """What no graph holds: the prior's and the conditional's parameters, the scale decoder's interpolated biases."""
     arrays = {}
     for name, parameter in model.named_parameters():
@@ -62,15 +67,17 @@ def _stored_network(folder: Path) -> IntegerNetwork:
     return IntegerNetwork.from_arrays({name.removeprefix(SCALE_PREFIX): array for name, array in arrays.items()})
 
 
-def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
-    """Configuration and parameters, as they ship, of a folder of published weights.
+def read_published(
+    folder: Path, build: Callable[[ImageConfig], LatentModel] = ImageModel
+) -> tuple[ImageConfig, dict[str, Tensor]]:
+    """Configuration and parameters, as they ship, of a folder of published weights; build: what model they are of.
 
     Raises WeightsNotFoundError where a file is missing, WeightsError where one cannot be understood.
     """
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
         config = ImageConfig.from_dict(manifest["config"])
-        model = ImageModel(config)
+        model = build(config)
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         parameters: dict[str, Tensor] = {}
         optional = {HEAVY_ANALYSIS: config.has_heavy_analysis, LIGHT_SYNTHESIS: config.has_light_synthesis}
@@ -96,8 +103,17 @@ def read_published(folder: Path) -> tuple[ImageConfig, dict[str, Tensor]]:
 
 def load_published(folder: Path) -> ImageModel:
     """The model of a folder of published weights, in evaluation mode; raises as ``read_published``."""
-    config, parameters = read_published(folder)
-    model = ImageModel(config)
+    return _load(folder, ImageModel)
+
+
+def load_published_frames(folder: Path, *, predicted: bool) -> FrameModel:
+    """The model of intra or of predicted frames of such a folder; see ``load_published``."""
+    return _load(folder, lambda config: FrameModel(config, predicted=predicted))
+
+
+def _load(folder: Path, build: Callable[[ImageConfig], Model]) -> Model:
+    config, parameters = read_published(folder, build)
+    model = build(config)
     missing = [
         name
         for name in model.load_state_dict(parameters, strict=False).missing_keys

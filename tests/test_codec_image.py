@@ -157,7 +157,7 @@ def test_threads_share_a_codec(tiny_folder: Path) -> None:
 def test_stopwatch_accounts_for_all_time(codec: nacre.ImageCodec) -> None:
     stopwatch = Stopwatch()
     codec.decode_array(codec.encode(make_picture(64, 64), 60, stopwatch, effort=3), stopwatch)
-    assert all(seconds > 0 for seconds in stopwatch.seconds.values())
+    assert {part for part, seconds in stopwatch.seconds.items() if seconds <= 0} == {"motion"}
     assert stopwatch.total == pytest.approx(sum(stopwatch.seconds.values()))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import nacre.latentcoder
 import nacre.tile
 from nacre.backend import ScaleGraph
 from nacre.bitstream.errors import InputError
@@ -217,20 +218,28 @@ def installed(environment: Environment) -> Iterator[Record]:
         code: bytes = encode_with(*arguments)
         return code
 
-    seams: dict[str, Any] = {
-        "Graph": lambda weights, name, *_: LazyGraph(partial(_graph, weights, name, environment, record)),
-        "scale_executor": lambda weights, network, *_: _scale(weights, network, environment, record),
-        "decode_tile": decode,
-        "encode_tile": encode,
-    }
-    before = {name: getattr(nacre.tile, name) for name in seams}
-    for name, replacement in seams.items():
-        setattr(nacre.tile, name, replacement)
+    def graph(weights: Weights, name: str, *_: Any) -> LazyGraph:
+        return LazyGraph(partial(_graph, weights, name, environment, record))
+
+    seams: list[tuple[Any, str, Any]] = [
+        (nacre.tile, "Graph", graph),
+        (nacre.latentcoder, "Graph", graph),
+        (
+            nacre.latentcoder,
+            "scale_executor",
+            lambda weights, network, *_: _scale(weights, network, environment, record),
+        ),
+        (nacre.tile, "decode_tile", decode),
+        (nacre.tile, "encode_tile", encode),
+    ]
+    before = [getattr(place, name) for place, name, _ in seams]
+    for place, name, replacement in seams:
+        setattr(place, name, replacement)
     try:
         yield record
     finally:
-        for name, original in before.items():
-            setattr(nacre.tile, name, original)
+        for (place, name, _), original in zip(seams, before, strict=True):
+            setattr(place, name, original)
 
 
 def symbols_digest(symbols: TileSymbols) -> str:

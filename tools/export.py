@@ -9,12 +9,14 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -26,6 +28,7 @@ from nacre.models.complexity import mac_per_pixel
 from nacre.models.context import NOT_CODED
 from nacre.models.export import export_graphs, export_scale_decoder
 from nacre.models.image import ImageModel
+from nacre.models.latent import LatentModel
 from nacre.models.published import SCALE_PREFIX, load_published, training_arrays
 from nacre.models.quantized import export_quantized_analysis
 from nacre.models.scale_decoder import Z_MAX
@@ -106,7 +109,7 @@ def live_channels(model: ImageModel, crops: Tensor, choice: EncoderChoice) -> li
     return list(itertools.accumulate(counts, max))
 
 
-def entropy_arrays(model: ImageModel, network: IntegerNetwork) -> dict[str, NDArray[Any]]:
+def entropy_arrays(model: LatentModel, network: IntegerNetwork) -> dict[str, NDArray[Any]]:
     """The arrays of entropy.npz."""
     arrays = {f"{SCALE_PREFIX}{name}": array for name, array in network.to_arrays().items()}
     arrays |= {f"y.{name}": array for name, array in symbol_tables(model.conditional).to_arrays().items()}
@@ -128,18 +131,47 @@ def publish(
 
     ``calibration``: crops (N, 3, H, W) uint8 for the analysis in 8 bits; without them there is none.
     """
+    graphs = export_graphs(model)
+    if calibration is not None:
+        graphs[INT8_ANALYSIS] = export_quantized_analysis(model, calibration)
+    with replaced(folder) as temporary:
+        manifest = write_weights(
+            model, temporary, graphs, choice=choice, live=live, version=version, notes=notes, macs=mac_per_pixel(model)
+        )
+        check_read_back(model, load_published(temporary), temporary)
+    return manifest
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which takes the place of ``folder`` when the body ends well."""
     temporary = folder.with_name(folder.name + ".part")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
+    yield temporary
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(temporary, folder)
+
+
+def write_weights(
+    model: LatentModel,
+    folder: Path,
+    graphs: dict[str, onnx.ModelProto],
+    *,
+    choice: EncoderChoice,
+    live: list[int],
+    version: str,
+    notes: dict[str, Any],
+    macs: dict[str, float],
+    tables: dict[str, NDArray[Any]] | None = None,
+) -> dict[str, Any]:
+    """Write a model's graphs, arrays and manifest, which is returned; ``tables``: what entropy.npz has besides."""
     network = integer_network(model.scale_decoder, model.config.rows)
-    graphs = export_graphs(model) | {"scale_decoder.onnx": export_scale_decoder(network)}
-    if calibration is not None:
-        graphs[INT8_ANALYSIS] = export_quantized_analysis(model, calibration)
-    for name, graph in graphs.items():
-        (temporary / name).write_bytes(graph.SerializeToString(deterministic=True))
-    np.savez_compressed(temporary / "entropy.npz", **entropy_arrays(model, network))
-    np.savez_compressed(temporary / "training.npz", **training_arrays(model))
-    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(temporary.iterdir())}
+    for name, graph in (graphs | {"scale_decoder.onnx": export_scale_decoder(network)}).items():
+        (folder / name).write_bytes(graph.SerializeToString(deterministic=True))
+    np.savez_compressed(folder / "entropy.npz", **(entropy_arrays(model, network) | (tables or {})))
+    np.savez_compressed(folder / "training.npz", **training_arrays(model))
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
     manifest = {
         "format": MANIFEST_FORMAT,
         "profile": model.config.name,
@@ -149,21 +181,21 @@ def publish(
         "skip_threshold": choice.skip_threshold,
         "rounding_offsets": [round(offset, 4) for offset in choice.offsets.tolist()],
         "live_channels": live,
-        "mac_per_pixel": {name: round(count, 1) for name, count in mac_per_pixel(model).items()},
+        "mac_per_pixel": {name: round(count, 1) for name, count in macs.items()},
         "config": model.config.to_dict(),
-        "files": {
-            name: {"sha256": value, "bytes": (temporary / name).stat().st_size} for name, value in hashes.items()
-        },
+        "files": {name: {"sha256": value, "bytes": (folder / name).stat().st_size} for name, value in hashes.items()},
         "training": notes,
     }
-    (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    read_back = integer_network(load_published(temporary).scale_decoder, model.config.rows)
-    if known_answer(read_back) != known_answer(network):
-        msg = f"{temporary}: the scale decoder read back gives other integers than the one written"
-        raise WeightsError(msg)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(temporary, folder)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     return manifest
+
+
+def check_read_back(model: LatentModel, read: LatentModel, folder: Path) -> None:
+    """Raise WeightsError unless the model that was read from a folder has the integers of the one written there."""
+    answers = [known_answer(integer_network(each.scale_decoder, each.config.rows)) for each in (model, read)]
+    if answers[0] != answers[1]:
+        msg = f"{folder}: the scale decoder read back gives other integers than the one written"
+        raise WeightsError(msg)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,16 +15,18 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from nacre.models.config import quality_to_lambda
+from nacre.models.config import ImageConfig, quality_to_lambda
 from nacre.models.frame_start import intra_from_stills, predicted_start
 from nacre.models.frames import Planes, round_planes, to_patches, to_planes
 from nacre.models.loss import bits_per_pixel
+from nacre.models.published import load_published_frames
 from nacre.models.transforms import PATCH, PIXEL_SCALE
 from nacre.models.video import INTRA, PREDICTED, FrameModel
 from nacre.tools.leg import Leg, add_leg_options, prepare, read_state
 from nacre.tools.rollouts import Rollout, RolloutSampler, Sequence, crop, predict, sequence, stack
 from nacre.tools.shots import load_shots
 from nacre.tools.train import lambda_to_quality, load_weights
+from nacre.weights.store import MANIFEST
 
 MEASURE_LAMBDAS = (0.002, 0.008, 0.032, 0.128)
 MEASURE_FRAMES = 8
@@ -33,12 +35,12 @@ MINIMUM_SIDE = 256
 
 
 class VideoModel(nn.Module):
-    """Networks of intra and of predicted frames."""
+    """Networks of intra and of predicted frames, of these widths."""
 
-    def __init__(self) -> None:
+    def __init__(self, intra: ImageConfig = INTRA, predicted: ImageConfig = PREDICTED) -> None:
         super().__init__()
-        self.intra = FrameModel(INTRA, predicted=False)
-        self.predicted = FrameModel(PREDICTED, predicted=True)
+        self.intra = FrameModel(intra, predicted=False)
+        self.predicted = FrameModel(predicted, predicted=True)
 
     def config(self) -> dict[str, object]:
         """Plain values for a run state."""
@@ -58,6 +60,21 @@ class VideoModel(nn.Module):
         root = lmbda.sqrt()
         decoded = round_planes(to_planes(output["x_hat"].detach()))
         return decoded, rate / root + root * distortion, rate, distortion
+
+
+def load_video(source: Path) -> VideoModel:
+    """The averaged model of a run folder, or that of published weights; ValueError where there is neither."""
+    model = VideoModel()
+    state = read_state(source)
+    if state is not None:
+        model.load_state_dict(state["average"])
+        return model
+    if not (source / MANIFEST).exists():
+        msg = f"{source} holds neither a run state nor published weights"
+        raise ValueError(msg)
+    for kind, part in (("intra", model.intra), ("predicted", model.predicted)):
+        part.load_state_dict(load_published_frames(source / kind, predicted=part.predicted).state_dict())
+    return model
 
 
 class VideoLeg(Leg[VideoModel]):
@@ -86,11 +103,7 @@ class VideoLeg(Leg[VideoModel]):
 
     def _start(self, model: VideoModel, options: argparse.Namespace) -> None:
         if options.start is not None:
-            state = read_state(options.start)
-            if state is None:
-                msg = f"{options.start} holds no run state"
-                raise ValueError(msg)
-            model.load_state_dict(state["average"])
+            model.load_state_dict(load_video(options.start).state_dict())
             return
         stills, _ = load_weights(options.stills)
         intra_from_stills(model.intra, stills.state_dict())
@@ -166,7 +179,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nacre.tools.train_video", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of tar shards of shots with manifest.csv")
     parser.add_argument("--stills", type=Path, help="run folder or published weights of stills that intra begins with")
-    parser.add_argument("--start", type=Path, help="run folder of video to begin a new leg from")
+    parser.add_argument("--start", type=Path, help="run folder or published weights of video to begin a new leg from")
     parser.add_argument("--motion", type=Path, help="folder where searched motion is kept (default: OUT/motion)")
     parser.add_argument("--frames", type=int, default=6, help="frames of a rollout at the end, 2 at the beginning")
     parser.add_argument("--limit", type=int, help="at most so many training shots")

@@ -14,10 +14,10 @@ import os
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,7 @@ DEFAULT_PROFILE = "fast"
 WEIGHTS_VARIABLE = "NACRE_WEIGHTS"
 MANIFEST = "manifest.json"
 MANIFEST_FORMAT = 1
+SEQUENCE_KIND = "sequence"  # of a manifest that belongs to nacre.weights.sequence
 SCALE_LEVELS = 64  # as in nacre.entropy.scales; the store does not import the coder
 STREAM_DIGEST_BYTES = 8
 
@@ -45,6 +46,25 @@ _PROFILE = re.compile(r"[a-z0-9_-]{1,16}\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 
 Value = TypeVar("Value")
+
+
+class Named(Protocol):
+    """What weights of any kind are chosen by."""
+
+    @property
+    def profile(self) -> str:
+        """Name."""
+
+    @property
+    def version(self) -> str:
+        """Version of the package that they were published with."""
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the decoder's side."""
+
+
+Choice = TypeVar("Choice", bound=Named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +168,18 @@ def search_folders(folder: str | os.PathLike[str] | None = None) -> list[Path]:
 
 
 def find_profiles(folder: str | os.PathLike[str] | None = None) -> list[Weights]:
-    """All installed weights, in the order in which they are looked for; raises as `search_folders` and WeightsError."""
+    """All installed weights of pictures, in the order in which they are looked for.
+
+    Raises as `search_folders`, and WeightsError.
+    """
     found: list[Weights] = []
     for place in search_folders(folder):
         if (place / MANIFEST).is_file():
-            found.append(_read_manifest(place))
+            if not holds_sequences(place):
+                found.append(read_manifest(place))
             continue
         manifests = sorted(path for path in place.iterdir() if (path / MANIFEST).is_file())
-        installed = [_read_manifest(path) for path in manifests]
+        installed = [read_manifest(path) for path in manifests if not holds_sequences(path)]
         # Of several weights of one profile, the folder with the profile's own name is the one to encode with.
         found += sorted(installed, key=lambda weights: weights.folder.name != weights.profile)
     return found
@@ -170,10 +194,20 @@ def load(
     Raises WeightsNotFoundError where the profile is not installed, WeightsMismatchError where only other digests of it
     are, WeightsError where a manifest is malformed. Files are verified when they are read.
     """
+    return choose(find_profiles(folder), profile, folder, digest, "")
+
+
+def choose(
+    installed: Sequence[Choice],
+    profile: str | None,
+    folder: str | os.PathLike[str] | None,
+    digest: bytes | None,
+    kind: str,
+) -> Choice:
+    """What `load` returns of the weights that are installed; kind: what they are called in messages."""
     places = search_folders(folder)
-    installed = find_profiles(folder)
     if profile is None:
-        if (places[0] / MANIFEST).is_file():
+        if installed and (places[0] / MANIFEST).is_file():
             return installed[0]
         profile = DEFAULT_PROFILE
     named = [weights for weights in installed if weights.profile == profile]
@@ -181,13 +215,13 @@ def load(
         names = ", ".join(sorted({weights.profile for weights in installed})) or "none"
         where = " and ".join(str(place) for place in places)
         wanted = f"'{profile}'" if digest is None else f"'{profile}' with digest {digest.hex()}"
-        msg = f"weights {wanted} are not installed in {where} (there: {names})"
+        msg = f"weights {kind}{wanted} are not installed in {where} (there: {names})"
         raise WeightsNotFoundError(msg)
     for weights in named:
         if digest is None or weights.digest.startswith(digest):
             return weights
-    others = ", ".join(f"{weights.stream_digest.hex()} (version {weights.version})" for weights in named)
-    msg = f"weights '{profile}' with digest {digest.hex() if digest else ''} are not installed, only {others}"
+    others = ", ".join(f"{weights.digest[:STREAM_DIGEST_BYTES].hex()} (version {weights.version})" for weights in named)
+    msg = f"weights {kind}'{profile}' with digest {digest.hex() if digest else ''} are not installed, only {others}"
     raise WeightsMismatchError(msg)
 
 
@@ -198,14 +232,16 @@ def _existing(path: Path, what: str) -> Path:
     return path
 
 
-def _read_manifest(folder: Path) -> Weights:
+def holds_sequences(folder: Path) -> bool:
+    """Whether a folder's manifest is that of weights of sequences."""
+    values = read_json(folder / MANIFEST)
+    return isinstance(values, dict) and values.get("kind") == SEQUENCE_KIND
+
+
+def read_manifest(folder: Path) -> Weights:
     """The weights that a folder's manifest describes; WeightsError where it is malformed."""
     path = folder / MANIFEST
-    try:
-        values = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        msg = f"{path} cannot be read: {error}"
-        raise WeightsError(msg) from error
+    values = read_json(path)
     try:
         return _parse_manifest(values, folder)
     except WeightsError as error:
@@ -213,11 +249,35 @@ def _read_manifest(folder: Path) -> Weights:
         raise WeightsError(msg) from error
 
 
-def _parse_manifest(values: Any, folder: Path) -> Weights:
+def read_json(path: Path) -> Any:
+    """The values of a manifest; WeightsError where it cannot be read."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        msg = f"{path} cannot be read: {error}"
+        raise WeightsError(msg) from error
+
+
+def check_format(values: Any) -> None:
+    """Raise WeightsError for a manifest of another format."""
     version = _field(values, "format", int)
     if version != MANIFEST_FORMAT:
         msg = f"format is {version}, must be {MANIFEST_FORMAT}"
         raise WeightsError(msg)
+
+
+def name_fields(values: Any) -> tuple[str, str]:
+    """Profile and version of a manifest; WeightsError where they are malformed."""
+    return _matching(values, "profile", _PROFILE), _field(values, "version", str)
+
+
+def digest_field(values: Any) -> bytes:
+    """The digest of a manifest; WeightsError where it is malformed."""
+    return bytes.fromhex(_matching(values, "digest", _SHA256))
+
+
+def _parse_manifest(values: Any, folder: Path) -> Weights:
+    check_format(values)
     config = _field(values, "config", dict)
     latent = _number(config, "latent_channels", 1, 1024)
     live = _field(values, "live_channels", list)
@@ -231,17 +291,18 @@ def _parse_manifest(values: Any, folder: Path) -> Weights:
     if missing:
         msg = f"files does not list {', '.join(missing)}"
         raise WeightsError(msg)
-    digest = _matching(values, "digest", _SHA256)
+    digest = digest_field(values)
     computed = decoder_digest({name: entry.sha256 for name, entry in entries.items()})
-    if digest != computed:
-        msg = f"digest is {digest}, the hashes of the decoder's files give {computed}"
+    if digest.hex() != computed:
+        msg = f"digest is {digest.hex()}, the hashes of the decoder's files give {computed}"
         raise WeightsError(msg)
     macs = _field(values, "mac_per_pixel", dict)
+    profile, version_name = name_fields(values)
     return Weights(
-        profile=_matching(values, "profile", _PROFILE),
-        version=_field(values, "version", str),
+        profile=profile,
+        version=version_name,
         folder=folder,
-        digest=bytes.fromhex(digest),
+        digest=digest,
         known_answer=_matching(values, "known_answer", _SHA256),
         skip_threshold=_number(values, "skip_threshold", 0, 63),
         rounding_offsets=_offsets(values),
