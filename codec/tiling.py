@@ -16,8 +16,11 @@ TILE_MARGIN = 16
 WIDE = 16384
 WIDE_TILE_SIZE = 512
 
-MAX_TILE_PIXELS = 1 << 24
-"""The largest area of a tile that is decoded, in pixels, so that a stream cannot ask for any amount of memory."""
+MAX_TILE_PIXELS = 1 << 22
+"""The largest area of a tile that is decoded, in pixels, so that a stream cannot ask for any amount of memory.
+
+Twice what any encoder of this package has made since streams have tiles.
+"""
 
 
 class Tiling(NamedTuple):

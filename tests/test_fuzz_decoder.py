@@ -10,6 +10,7 @@ import json
 import tracemalloc
 import warnings
 from collections import Counter
+from itertools import product
 from pathlib import Path
 from random import Random
 
@@ -19,6 +20,7 @@ from conftest import TINY
 from golden import GOLDEN
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sequences import make_items, packed, shortened
 
 import nacre
 from nacre.backend import Graph, ScaleGraph
@@ -30,6 +32,10 @@ from nacre.tools.mutation import BYTES, SYMBOLS, UNITS, Coder, Mutator, Part, jo
 from nacre.weights import load
 
 SEEDS = [path.read_bytes() for path in sorted(GOLDEN.glob("*.ncr"))]
+SEQUENCES = [
+    packed(shortened(make_items(seed, packets=full), 40), index=index, full=full)
+    for seed, (index, full) in enumerate(product((True, False), repeat=2))
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +46,11 @@ def target() -> fuzz.Target:
 @pytest.fixture(scope="module")
 def mutator() -> Mutator:
     return Mutator(Coder(TINY), SEEDS)
+
+
+@pytest.fixture(scope="module")
+def sequence_mutator() -> Mutator:
+    return Mutator(Coder(TINY), SEQUENCES)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +66,18 @@ def strict_numbers() -> object:
 @given(st.sampled_from(SEEDS), st.integers(0, 2**32 - 1))
 def test_mutated_streams(target: fuzz.Target, mutator: Mutator, seed: bytes, number: int) -> None:
     target.run(mutator.mutate(seed, Random(number), fuzz.MAX_STREAM).data)
+
+
+@settings(max_examples=200)
+@given(st.sampled_from(SEQUENCES), st.integers(0, 2**32 - 1))
+def test_mutated_sequences(target: fuzz.Target, sequence_mutator: Mutator, seed: bytes, number: int) -> None:
+    target.run(sequence_mutator.mutate(seed, Random(number), fuzz.MAX_STREAM).data)
+
+
+def test_sequences_are_read_in_every_way(target: fuzz.Target) -> None:
+    found = {target.run(data + bytes(count)) for data in SEQUENCES for count in range(9)}
+    assert {way for way, _ in found} == {"read sequence", "read sequence, keep going", "index of a sequence"}
+    assert ("read sequence, keep going", "done") in found
 
 
 @settings(max_examples=100)

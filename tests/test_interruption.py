@@ -328,6 +328,77 @@ def test_signals_while_evaluating(
     assert len({entry["key"] for entry in measured}) == len(measured) == 4
 
 
+def hang(*arguments: Any) -> None:
+    """In a worker: have the signal sent to the main process, then work for longer than anybody waits."""
+    os.kill(os.getppid(), int(os.environ[SIGNAL]))
+    time.sleep(120)
+
+
+def hang_behind_the_first(task: Any) -> Any:
+    """As `hang`, in a measurement, once the one at quality 20 is kept."""
+    from nacre.tools.measure import measure
+
+    if task.quality == 20:
+        return measure(task)
+    while not Path(os.environ[JOURNAL]).stat().st_size:
+        time.sleep(0.02)
+    return hang()
+
+
+SIGNAL, JOURNAL = "NACRE_TEST_SIGNAL", "NACRE_TEST_JOURNAL"
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("point", ["measuring", "timing", "crops"])
+def test_signals_while_workers_work(
+    point: str,
+    number: signal.Signals,
+    evaluation: tuple[list[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: Capture,
+) -> None:
+    """What is under way is given up at once, not waited for, and what was measured is kept."""
+    from nacre.tools import crops, measure, timing
+
+    command, out = evaluation
+    if point == "timing":
+        command = [*command, "--timing", "1"]
+    place, attribute = {
+        "measuring": (measure, "_attempt"), "timing": (timing, "_take_turn"), "crops": (crops, "_crop"),
+    }[point]  # fmt: skip
+    monkeypatch.setenv(SIGNAL, str(int(number)))
+    monkeypatch.setenv(JOURNAL, str(out / "measurements.jsonl"))
+    with monkeypatch.context() as patch:
+        patch.setattr(place, attribute, hang_behind_the_first if point == "measuring" else hang)
+        start = time.monotonic()
+        code, message = SIGNALS[number]
+        assert main(command) == code
+        assert time.monotonic() - start < 60
+    assert not multiprocessing.active_children()
+    assert capfd.readouterr().err == message
+    measured = (out / "measurements.jsonl").read_bytes().splitlines()
+    assert len(measured) == (1 if point == "measuring" else 4)
+    assert not (out / "report.html").exists()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 0.2, 0.4])
+def test_an_interruption_of_all_processes_while_workers_start(seconds: float) -> None:
+    """Ctrl-C on a terminal reaches workers too, at any moment: they say nothing."""
+    from nacre.tools.workers import worker_pool
+
+    def interrupt() -> None:
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid or 0, signal.SIGINT)
+
+    with worker_pool(2) as pool:
+        futures = [pool.submit(time.sleep, 0.01) for _ in range(2)]
+        time.sleep(seconds)
+        assert len(multiprocessing.active_children()) == 2
+        interrupt()
+        for future in futures:
+            assert future.result(timeout=60) is None
+
+
 GO_ON = "NACRE_TEST_GO_ON"
 
 

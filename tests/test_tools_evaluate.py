@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -196,6 +197,35 @@ def test_bad_input(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         with pytest.raises(SystemExit) as usage:
             main([str(folder), *wrong])
         assert usage.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("codec", "quality", "message"),
+    [
+        ("jpeg", 200, "jpeg: quality 200 is out of range, must be 1..100"),
+        ("jpeg", 0, "jpeg: quality 0 is out of range, must be 1..100"),
+        ("webp", -1, "webp: quality -1 is out of range, must be 0..100"),
+        ("webp", 50.5, "webp: quality 50.5 must be a whole number"),
+        ("jpeg2000", 0, "jpeg2000: quality 0 is out of range, must be 0.001..24"),
+        ("nacre:tiny", 101, "nacre:tiny: quality 101 is out of range, must be 0..100"),
+        ("jpeg", float("nan"), "jpeg: quality nan is out of range, must be 1..100"),
+    ],
+)
+def test_qualities_that_a_codec_does_not_have(folder: Path, codec: str, quality: float, message: str) -> None:
+    """They are refused before anything is measured: the library would clamp or round them, under a wrong name."""
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        main([str(folder), "--codecs", codec, "--qualities", f"{codec}=20,{quality}", "--weights", TINY])
+
+
+def test_own_qualities_are_within_bounds() -> None:
+    for name in (*(name for name in NAMES if ":" not in name), "nacre:tiny"):
+        try:
+            codec = open_codec(name, weights=TINY)
+        except InputError:
+            continue
+        peers.check_qualities(name, (*codec.qualities, *codec.bounds), codec.bounds, codec.step)
+        for quality in codec.bounds:
+            assert codec.decode(codec.encode(scene(40, 48), quality)).shape == (40, 48, 3), (name, quality)
 
 
 def test_what_is_not_installed_is_named_and_skipped(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from clips import make_clip, write_clip
 pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
 
+from nacre.bitstream.errors import InputError
 from nacre.tools import measure
 from nacre.tools.bd_rate import Difference
 from nacre.tools.clip_summary import ClipSummary, summarize_clips
@@ -23,7 +25,7 @@ from nacre.tools.evaluate_clips import evaluate_clips
 from nacre.tools.measure import Measurement, Task
 from nacre.tools.peers import open_codec
 from nacre.tools.rates import next_qualities
-from nacre.tools.video_peers import FFmpegCodec, IntraCodec
+from nacre.tools.video_peers import FFmpegCodec, IntraCodec, open_video_codec, variants
 
 TINY = str(Path(__file__).parent / "data" / "tiny")
 
@@ -205,6 +207,24 @@ def test_what_fails_is_named_and_the_rest_goes_on(folder: Path, monkeypatch: pyt
     assert "none.mkv: does not exist" in text
     assert "broken.mkv: cannot be read as a clip" in text
     assert "b.mkv: jpeg-intra at quality 30: OSError: not this one" in text
+
+
+@pytest.mark.parametrize(
+    ("codec", "quality", "message"),
+    [
+        ("x264", 52.0, "x264-stock: quality 52 is out of range, must be 0..51"),
+        ("svtav1", 0.0, "svtav1: quality 0 is out of range, must be 1..63"),
+        ("vp9", 30.5, "vp9: quality 30.5 must be a whole number"),
+        ("jpeg", 0.0, "jpeg-intra: quality 0 is out of range, must be 1..100"),
+    ],
+)
+def test_qualities_that_a_codec_does_not_have(folder: Path, codec: str, quality: float, message: str) -> None:
+    try:
+        open_video_codec(variants(codec)[0], 7)
+    except InputError as error:
+        pytest.skip(str(error))
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        evaluate_clips([str(folder)], [codec], qualities={codec: (40.0, quality)})
 
 
 def test_too_few_rates_are_named(folder: Path) -> None:

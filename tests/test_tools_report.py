@@ -24,9 +24,9 @@ from nacre.tools.peers import open_codec
 from nacre.tools.pictures import Picture
 from nacre.tools.plot import write_plots
 from nacre.tools.report import build_report
-from nacre.tools.results import Evaluation
+from nacre.tools.results import Evaluation, speed_table
 from nacre.tools.summary import Summary, summarize
-from nacre.tools.timing import Timing, mean_speeds
+from nacre.tools.timing import Speed, Timing, mean_speeds
 
 OLD = Published("old <1>", {"bpp": [0.2, 1.0], "psnr_rgb": [28.0, 38.0]})
 
@@ -59,9 +59,13 @@ def test_plots_are_written_as_png_and_svg(tmp_path: Path) -> None:
 
 def test_mean_speeds_are_geometric() -> None:
     timings = [Timing("a", "jpeg", 50.0, 1, 1, 1, 2.0, 5.0), Timing("b", "jpeg", 50.0, 1, 1, 1, 8.0, 20.0)]
-    ((codec, cores, encoding, decoding),) = mean_speeds(timings)
-    assert (codec, cores) == ("jpeg", 1)
-    assert [encoding, decoding] == pytest.approx([4.0, 10.0])
+    (speed,) = mean_speeds(timings)
+    assert speed[:4] == ("jpeg", 1, 1, 1)
+    assert [speed.encode, speed.decode] == pytest.approx([4.0, 10.0])
+    assert speed_table([speed, Speed("webp", 2, 2, 1, 5.0, 6.0)])[1:] == [
+        ["jpeg", "1", "1 x 1", "4.00", "10.00"],
+        ["webp", "2", "2 x 1", "5.00", "6.00"],
+    ]
 
 
 def test_the_page_holds_everything_itself() -> None:
@@ -71,7 +75,7 @@ def test_the_page_holds_everything_itself() -> None:
     pixels = io.BytesIO()
     Image.new("RGB", (4, 4), "red").save(pixels, "WEBP", lossless=True)
     crops = [Crop("a.png", name, pixels.getvalue(), 1234, 0.4, 30.5) for name in ("original", "jpeg", "nacre:fast")]
-    page = build_report(evaluation, summary(), {"psnr": b"<svg/>"}, [("jpeg", 2, 3.0, 4.0)], crops)
+    page = build_report(evaluation, summary(), {"psnr": b"<svg/>"}, [Speed("jpeg", 2, 1, 2, 3.0, 4.0)], crops)
     assert "broken &lt;&amp;&gt;" in page
     assert "jxl: missing" in page
     assert "old &lt;1&gt; (published)" in page

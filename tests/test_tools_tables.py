@@ -14,6 +14,7 @@ from nacre.tools.markdown import build_markdown
 from nacre.tools.measure import Measurement
 from nacre.tools.results import Evaluation
 from nacre.tools.summary import summarize
+from nacre.tools.timing import Speed
 
 # a rate that doubles every 3 dB, which is a straight line in the logarithm, and a quarter more of it
 PLAIN = Curve("plain", (0.25, 0.5, 1.0, 2.0), (30.0, 33.0, 36.0, 39.0))
@@ -67,7 +68,7 @@ def test_the_markdown_holds_every_table() -> None:
     found = evaluation()
     old = Published("old", {"bpp": [0.2, 1.0], "psnr_rgb": [28.0, 38.0]})
     summary = summarize(found.measurements, found.metrics, [old], old.label)
-    page = build_markdown(found, summary, {"psnr"}, [("jpeg", 2, 3.0, 4.0)])
+    page = build_markdown(found, summary, {"psnr"}, [Speed("jpeg", 2, 2, 1, 3.0, 4.0)])
     lines = page.splitlines()
     assert "    nacre evaluate a.png" in lines
     assert "- b.png: broken" in lines
@@ -78,7 +79,7 @@ def test_the_markdown_holds_every_table() -> None:
     assert lines[differences + 2].startswith("| jpeg | ")
     assert any(line.startswith("| bits per pixel at psnr | 28 |") for line in lines)
     assert "| nacre:fast | 50 | 0.8000 | 35.0000 |" in lines
-    assert "| jpeg | 2 | 3.00 | 4.00 |" in lines
+    assert "| jpeg | 2 | 2 x 1 | 3.00 | 4.00 |" in lines
     assert "| jpeg | library x\\|y |" in lines
     blocks = [block.splitlines() for block in page.split("\n\n") if block.startswith("|")]
     assert all(len({line.replace("\\|", "").count("|") for line in block}) == 1 for block in blocks)

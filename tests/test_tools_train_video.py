@@ -151,7 +151,7 @@ def test_training_saves_and_goes_on(shards: Path, tmp_path: Path, capsys: pytest
     assert not torch.equal(parameters["intra.analysis.embed.weight"], later["average"]["intra.analysis.embed.weight"])
     capsys.readouterr()
     assert train_video.main([*more[:2], "--out", str(tmp_path / "x"), "--start", str(tmp_path), "--minutes", "1"]) == 1
-    assert "holds no run state" in capsys.readouterr().err
+    assert "holds neither a run state nor published weights" in capsys.readouterr().err
 
 
 def test_a_new_run_says_where_it_begins(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ pytest.importorskip("scipy")
 from nacre.bitstream.errors import InputError
 from nacre.tools import video_peers
 from nacre.tools.clip_metrics import plane_psnrs
+from nacre.tools.peers import check_qualities
 from nacre.tools.video_peers import CodedClip, FFmpegCodec, open_video_codec, variants, without_option_message
 
 TINY = str(Path(__file__).parent / "data" / "tiny")
@@ -126,6 +127,17 @@ def test_x265_codes_under_equal_conditions() -> None:
     assert " aq-mode=0 " in psnr
     assert " psy-rd=0.00 " in psnr
     assert " psy-rdoq=0.00 " in psnr
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if not name.endswith("-psnr")])
+def test_bounds_of_the_quality_are_those_of_the_encoder(name: str) -> None:
+    """At both ends the encoder does what it is asked for: its neighbours inside give other bytes."""
+    codec = opened(name)
+    check_qualities(name, (*codec.qualities, *codec.bounds), codec.bounds, codec.step)
+    clip = make_clip(frames=2)
+    low, high = codec.bounds
+    finest, fine, coarse, coarsest = (len(codec.encode(clip, quality)) for quality in (low, low + 8, high - 8, high))
+    assert finest > fine > coarse > coarsest
 
 
 @pytest.mark.parametrize("name", ["x264-stock", "x265-stock"])

@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image
 
 from nacre.bitstream.errors import NacreError
-from nacre.tools.measure import Measurement, single_threaded_children, worker_pool
+from nacre.tools.measure import Measurement
 from nacre.tools.pictures import Picture
 from nacre.tools.subjects import ClipCoding, fidelity, load, pixels, samples, shown, warm_codec
+from nacre.tools.workers import single_threaded_children, worker_pool
 
 TARGET_BPP = 0.4
 CLIP_TARGET_BPP = 0.1

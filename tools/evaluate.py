@@ -21,7 +21,7 @@ from nacre.tools.evaluate_clips import evaluate_clips
 from nacre.tools.markdown import build_markdown
 from nacre.tools.measure import Task
 from nacre.tools.metrics import DEFAULT_METRICS
-from nacre.tools.peers import PictureCodec, fingerprint, open_codec
+from nacre.tools.peers import PictureCodec, check_qualities, fingerprint, open_codec
 from nacre.tools.pictures import digest, find_pictures, read_picture
 from nacre.tools.plot import write_plots
 from nacre.tools.progress import Progress
@@ -65,10 +65,12 @@ def evaluate(
     ones than a codec's own, by codec. weights: folder of nacre's weights. journal: file in which finished measurements
     are kept; those that it has already are not made again. progress: what is told of every piece, made with their
     number. What is not installed, cannot be read or fails is listed in the result; the rest goes on. Raises InputError
-    where the journal cannot be written.
+    for a quality that a codec does not have, and where the journal cannot be written.
     """
     result = Evaluation()
     opened = _open_codecs(codecs, weights, result)
+    for codec in opened:
+        check_qualities(codec.name, (qualities or {}).get(codec.name, ()), codec.bounds, codec.step)
     check_metrics(metrics, result)
     paths, missing = find_pictures(pictures)
     result.failures += missing

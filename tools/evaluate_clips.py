@@ -14,7 +14,7 @@ from nacre.tools.clip_metrics import mean_psnr
 from nacre.tools.clips import find_clips, read_clip
 from nacre.tools.measure import Task
 from nacre.tools.metrics import DEFAULT_CLIP_METRICS
-from nacre.tools.peers import fingerprint
+from nacre.tools.peers import check_qualities, fingerprint
 from nacre.tools.progress import Progress
 from nacre.tools.rates import INTERVAL, WANTED, next_qualities, rates_inside
 from nacre.tools.results import Evaluation
@@ -48,6 +48,8 @@ def evaluate_clips(
     result = Evaluation()
     opened = _open_codecs(codecs, gop, weights, result)
     given = {variant: values for name, values in (qualities or {}).items() for variant in variants(name)}
+    for name, codec in opened.items():
+        check_qualities(name, given.get(name, ()), codec.bounds, codec.step)
     check_metrics(metrics, result, clips=True)
     paths, missing = find_clips(clips)
     result.failures += missing

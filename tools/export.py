@@ -144,13 +144,19 @@ def publish(
 
 @contextmanager
 def replaced(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which takes the place of ``folder`` when the body ends well."""
-    temporary = folder.with_name(folder.name + ".part")
-    shutil.rmtree(temporary, ignore_errors=True)
+    """A folder to write to, which takes the place of ``folder`` when the body ends well.
+
+    The old one is moved aside before the new one takes its name, and goes then: whatever happens, one of them is whole.
+    """
+    temporary, old = folder.with_name(folder.name + ".part"), folder.with_name(folder.name + ".old")
+    for left in (temporary, old):
+        shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
     os.replace(temporary, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def write_weights(

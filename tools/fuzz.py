@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import inspect
+import io
 import json
 import os
 import re
@@ -54,13 +55,19 @@ _HEX = re.compile(r"'.*'|\b(?=[a-f]*[0-9])[0-9a-f]{2,}\b")
 
 
 class Target:
-    """The whole decoder, called in one of its ways, and what may come of it."""
+    """The whole decoder of pictures or the parser of sequences, called in one of its ways, and what may come of it."""
 
     def __init__(self, weights: Path) -> None:
-        from nacre.bitstream.errors import NacreError
+        from nacre.bitstream import Limits, NacreError, SequenceReader, is_sequence, read_index
         from nacre.image import ImageCodec
 
-        self._expected = NacreError
+        self._expected, self._is_sequence = NacreError, is_sequence
+        limits = Limits(max_pixels=MAX_PIXELS)
+        self._ways_of_sequences: list[tuple[str, Callable[[bytes], Any]]] = [
+            ("read sequence", lambda data: list(SequenceReader(io.BytesIO(data), limits))),
+            ("read sequence, keep going", lambda data: list(SequenceReader(io.BytesIO(data), limits, True))),
+            ("index of a sequence", lambda data: read_index(io.BytesIO(data), limits)),
+        ]
         codec = ImageCodec(weights=weights, threads=1, max_pixels=MAX_PIXELS)
         self._ways: list[tuple[str, Callable[[bytes], Any]]] = [("decode", codec.decode_array)] * 6
         taken = inspect.signature(codec.decode_array).parameters
@@ -75,7 +82,8 @@ class Target:
 
         Whatever is no NacreError passes through.
         """
-        name, way = self._ways[zlib.crc32(data) % len(self._ways)]
+        ways = self._ways_of_sequences if self._is_sequence(data) else self._ways
+        name, way = ways[zlib.crc32(data) % len(ways)]
         try:
             way(data)
         except self._expected as error:

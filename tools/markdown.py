@@ -9,12 +9,11 @@ from nacre.tools.metrics import METRICS
 from nacre.tools.results import Evaluation, point_table, setting_table, speed_table
 from nacre.tools.summary import Shown
 from nacre.tools.tables import Table
+from nacre.tools.timing import Speed
 from nacre.version import __version__
 
 
-def build_markdown(
-    evaluation: Evaluation, summary: Shown, plots: Collection[str], speeds: Sequence[tuple[str, int, float, float]]
-) -> str:
+def build_markdown(evaluation: Evaluation, summary: Shown, plots: Collection[str], speeds: Sequence[Speed]) -> str:
     """The page as text. plots: names of SVG files beside it, those of metrics under the metric's name."""
     parts = ["# Rate and distortion"]
     if evaluation.command:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
-import os
-import signal
 import time
 import warnings
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Generator, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,9 +18,10 @@ from typing import Any, BinaryIO
 from nacre.bitstream.errors import NacreError
 from nacre.tools.clip_metrics import frame_kinds
 from nacre.tools.clips import Clip
-from nacre.tools.machine import THREAD_VARIABLES, peak_memory, reset_peak_memory
+from nacre.tools.machine import peak_memory, reset_peak_memory
 from nacre.tools.metrics import METRICS
 from nacre.tools.subjects import ClipCoding, check_decoded, load, samples, warm_codec
+from nacre.tools.workers import single_threaded_children, worker_pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,36 +129,11 @@ def _attempt(task: Task) -> Measurement | str:
         return f"{type(error).__name__}: {error}"
 
 
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent stops the pool
-
-
-@contextmanager
-def single_threaded_children() -> Iterator[None]:
-    """Processes started inside use one thread each in the libraries that listen to the environment."""
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def worker_pool(workers: int) -> ProcessPoolExecutor:
-    """Fresh processes (not forked: threads of ONNX Runtime do not survive that), deaf to Ctrl-C."""
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_start_worker)
-
-
-def _run(queue: deque[Task], jobs: int) -> Iterator[tuple[Task, Measurement | str | None]]:
+def _run(queue: deque[Task], jobs: int) -> Generator[tuple[Task, Measurement | str | None], None, None]:
     """Results as they come; None for tasks that were under way when a process died, then the rest stays queued."""
-    pool = worker_pool(jobs)
     running: dict[Future[Measurement | str], Task] = {}
     broken = False
-    try:
+    with worker_pool(jobs) as pool:
         while running or (queue and not broken):
             while queue and not broken and len(running) < 2 * jobs:
                 try:
@@ -178,31 +151,32 @@ def _run(queue: deque[Task], jobs: int) -> Iterator[tuple[Task, Measurement | st
                     yield task, None
                 else:
                     yield task, result
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
-def measure_all(tasks: Iterable[Task], jobs: int) -> Iterator[tuple[Task, Measurement | str]]:
+def measure_all(tasks: Iterable[Task], jobs: int) -> Generator[tuple[Task, Measurement | str], None, None]:
     """Each task with its measurement or with what went wrong, in the order of completion, from `jobs` processes.
 
     A codec that takes its process down with it, or a process that is killed, costs its own measurement at most:
-    whatever was under way is run again, each task in a process of its own, with a UserWarning.
+    whatever was under way is run again, each task in a process of its own, with a UserWarning. Closing the generator
+    ends the processes at once.
     """
     queue = deque(tasks)
     with single_threaded_children():
         while queue:
             suspects = []
-            for task, result in _run(queue, jobs):
-                if result is None:
-                    suspects.append(task)
-                else:
-                    yield task, result
+            with closing(_run(queue, jobs)) as results:
+                for task, result in results:
+                    if result is None:
+                        suspects.append(task)
+                    else:
+                        yield task, result
             if suspects:
                 msg = f"a worker process died: what was under way ({len(suspects)}) is measured again, one by one"
                 warnings.warn(msg, UserWarning, stacklevel=2)
             for task in suspects:
-                for _, result in _run(deque([task]), 1):
-                    yield task, "its process died" if result is None else result
+                with closing(_run(deque([task]), 1)) as results:
+                    for _, result in results:
+                        yield task, "its process died" if result is None else result
 
 
 class Journal:

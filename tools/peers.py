@@ -3,13 +3,13 @@
 | name | encoder and settings | quality |
 | --- | --- | --- |
 | nacre:PROFILE, nacre:PROFILE:N | this package at its default effort, or at effort N | 0..100 |
-| jpeg, jpeg-444 | Pillow's defaults (4:2:0, standard Huffman tables); 4:4:4 with optimized tables | 1..95 |
+| jpeg, jpeg-444 | Pillow's defaults (4:2:0, standard Huffman tables); 4:4:4 with optimized tables | 1..100 |
 | webp | Pillow, method 4 (its default), 4:2:0 | 0..100 |
 | avif, avif-444 | Pillow (libavif, libaom), speed 6 (its default), 4:2:0 and 4:4:4 | 0..100 |
 | avif-slow, avif-444-slow | the same at speed 0 | 0..100 |
 | jxl | imagecodecs (libjxl), lossy VarDCT, effort 7 (cjxl's default) | 0..100, turned into a distance as cjxl does |
 | heic, heic-444 | pillow-heif (libheif, x265), its defaults, 4:2:0 and 4:4:4 | 0..100 |
-| jpeg2000 | Pillow (OpenJPEG), 9/7 wavelet, with the colour transform | target in bits per pixel |
+| jpeg2000 | Pillow (OpenJPEG), 9/7 wavelet, with the colour transform | target in bits per pixel, 0.001..24 |
 
 Sizes are those of whole files. No metadata is written beyond what the library insists on.
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -36,11 +36,13 @@ Settings = Mapping[str, str | int | bool]
 class PictureCodec(Protocol):
     """One codec with fixed settings. `qualities` are tried by default, rising; `step` is the finest step between them.
 
-    threads: how many one call uses at most. settings: all that the bytes depend on, versions included.
+    bounds: the lowest and the highest one there is. threads: how many one call uses at most. settings: all that the
+    bytes depend on, versions included.
     """
 
     name: str
     qualities: tuple[float, ...]
+    bounds: tuple[float, float]
     step: float
     threads: int
     settings: Settings
@@ -56,6 +58,7 @@ class NacreCodec:
     """A profile of this package, at an effort 1..9 where one is given; `weights` is the folder to look for it in."""
 
     qualities = tuple(float(quality) for quality in range(0, 101, 5))
+    bounds = (0.0, 100.0)
     step = 1 / 8
 
     def __init__(self, name: str, threads: int, weights: str | None) -> None:
@@ -90,8 +93,9 @@ class NacreCodec:
 
 
 class PillowCodec:
-    """A format of Pillow or of its plug-ins, saved with fixed options besides the quality."""
+    """A format of Pillow or of its plug-ins, saved with fixed options besides the quality, a whole number."""
 
+    bounds = (0.0, 100.0)
     step = 1.0
 
     def __init__(
@@ -113,7 +117,7 @@ class PillowCodec:
             self._options["max_threads"] = threads
 
     def encode(self, picture: Picture, quality: float) -> bytes:
-        """The file of a picture (H, W, 3); the quality is rounded to an integer."""
+        """The file of a picture (H, W, 3)."""
         return self._save(picture, quality=round(quality))
 
     def decode(self, data: bytes) -> Picture:
@@ -127,9 +131,16 @@ class PillowCodec:
         return file.getvalue()
 
 
+class JpegCodec(PillowCodec):
+    """JPEG; libjpeg takes whatever is below 1 as 1."""
+
+    bounds = (1.0, 100.0)
+
+
 class Jpeg2000Codec(PillowCodec):
     """JPEG 2000, whose quality here is the bits per pixel asked for."""
 
+    bounds = (0.001, 24.0)
     step = 0.001
 
     def encode(self, picture: Picture, quality: float) -> bytes:
@@ -142,6 +153,7 @@ class JpegXlCodec:
 
     name = "jxl"
     qualities: tuple[float, ...] = (5.0, 15.0, 30.0, 45.0, 60.0, 75.0, 85.0, 92.0, 96.0)
+    bounds = (0.0, 100.0)
     step = 0.1
 
     def __init__(self, threads: int) -> None:
@@ -191,7 +203,7 @@ def _feature(name: str) -> str:
 
 
 def _jpeg(name: str, options: Settings, threads: int) -> PictureCodec:
-    return PillowCodec(name, "JPEG", _feature("libjpeg_turbo"), _JPEG_QUALITIES, options)
+    return JpegCodec(name, "JPEG", _feature("libjpeg_turbo"), _JPEG_QUALITIES, options)
 
 
 def _webp(name: str, options: Settings, threads: int) -> PictureCodec:
@@ -246,6 +258,18 @@ def open_codec(name: str, threads: int = 1, weights: str | None = None) -> Pictu
         msg = f"codec {name!r} is unknown, must be one of {', '.join(NAMES)}"
         raise InputError(msg)
     return _OPENERS[name](threads)
+
+
+def check_qualities(name: str, qualities: Iterable[float], bounds: tuple[float, float], step: float) -> None:
+    """Raise InputError for a quality that a codec does not have, which its library would change without a word."""
+    low, high = bounds
+    for quality in qualities:
+        if not low <= quality <= high:
+            msg = f"{name}: quality {quality:g} is out of range, must be {low:g}..{high:g}"
+            raise InputError(msg)
+        if abs(step) == 1.0 and quality != round(quality):
+            msg = f"{name}: quality {quality:g} must be a whole number"
+            raise InputError(msg)
 
 
 def fingerprint(settings: Settings) -> str:

@@ -12,6 +12,7 @@ from nacre.atomic import open_target
 from nacre.tools.extras import require
 from nacre.tools.metrics import METRICS
 from nacre.tools.summary import Panel, Shown
+from nacre.tools.timing import Speed
 
 _COLOURS = (
     "#0072b2",
@@ -96,17 +97,15 @@ def _draw_panel(axes: Any, panel: Panel) -> None:
     axes.legend(fontsize=9, frameon=False, **beside)
 
 
-def draw_speeds(
-    summary: Shown, speeds: Sequence[tuple[str, int, float, float]], direction: Literal["encode", "decode"]
-) -> Any:
+def draw_speeds(summary: Shown, speeds: Sequence[Speed], direction: Literal["encode", "decode"]) -> Any:
     """A matplotlib Figure: BD-rate of each codec over its speed on two cores, or one where two were not timed."""
     figure, (axes,) = _figure(8.0, 4.6)
     metric, anchor, rates = summary.speeds_against
-    cores = max((speed[1] for speed in speeds), default=1)
-    shown = [speed for speed in speeds if speed[1] == cores and speed[0] in rates]
+    cores = max((speed.cores for speed in speeds), default=1)
+    shown = [speed for speed in speeds if speed.cores == cores and speed.codec in rates]
     values = []
-    for number, (codec, _, encoding, decoding) in enumerate(shown):
-        speed = encoding if direction == "encode" else decoding
+    for number, timed in enumerate(shown):
+        codec, speed = timed.codec, timed.encode if direction == "encode" else timed.decode
         values.append(speed)
         colour = "black" if codec.startswith("nacre:") else _COLOURS[number % len(_COLOURS)]
         marker = _MARKERS[number % len(_MARKERS)]
@@ -130,7 +129,7 @@ def render(figure: Any, file_format: Literal["png", "svg"]) -> bytes:
     return file.getvalue()
 
 
-def write_plots(folder: Path, summary: Shown, speeds: Sequence[tuple[str, int, float, float]]) -> dict[str, bytes]:
+def write_plots(folder: Path, summary: Shown, speeds: Sequence[Speed]) -> dict[str, bytes]:
     """Every plot as PNG and SVG in a folder; the SVG files by name. Raises InputError where one cannot be written."""
     figures = {metric: draw_curves(summary, metric) for metric in summary.metrics}
     if speeds:

@@ -14,6 +14,7 @@ from nacre.tools.machine import describe_machine
 from nacre.tools.metrics import METRICS
 from nacre.tools.results import Evaluation, setting_table, speed_table
 from nacre.tools.summary import Shown
+from nacre.tools.timing import Speed
 from nacre.version import __version__
 
 _STYLE = """
@@ -116,7 +117,7 @@ def build_report(
     evaluation: Evaluation,
     summary: Shown,
     plots: dict[str, bytes],
-    speeds: Sequence[tuple[str, int, float, float]],
+    speeds: Sequence[Speed],
     crops: Sequence[Crop],
 ) -> str:
     """The page as text. plots: SVG files by name, those of metrics under the metric's name."""

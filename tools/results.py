@@ -16,7 +16,7 @@ from nacre.tools.measure import Measurement
 from nacre.tools.metrics import METRICS
 from nacre.tools.summary import Panel, Shown
 from nacre.tools.tables import Table, print_table
-from nacre.tools.timing import Timing
+from nacre.tools.timing import Speed, Timing
 from nacre.version import __version__
 
 
@@ -52,10 +52,14 @@ def point_table(panel: Panel, metric: str) -> Table:
     return rows
 
 
-def speed_table(speeds: Sequence[tuple[str, int, float, float]]) -> Table:
+def speed_table(speeds: Sequence[Speed]) -> Table:
     """Throughput of each codec, as nacre.tools.timing.mean_speeds gives it."""
-    rows = [["codec", "cores", "encoding, Mpx/s", "decoding, Mpx/s"]]
-    return rows + [[codec, str(cores), f"{encode:.2f}", f"{decode:.2f}"] for codec, cores, encode, decode in speeds]
+    head = ["codec", "cores", "calls x threads", "encoding, Mpx/s", "decoding, Mpx/s"]
+    rows = [
+        [codec, str(cores), f"{calls} x {threads}", f"{encode:.2f}", f"{decode:.2f}"]
+        for codec, cores, calls, threads, encode, decode in speeds
+    ]
+    return [head, *rows]
 
 
 def setting_table(evaluation: Evaluation) -> Table:
@@ -78,7 +82,7 @@ def print_tables(summary: Shown) -> None:
     print(f"\n{summary.method}; in brackets the interval used")
 
 
-def print_speeds(speeds: Sequence[tuple[str, int, float, float]]) -> None:
+def print_speeds(speeds: Sequence[Speed]) -> None:
     """Throughput of each codec on stdout."""
     print("\nSpeed, geometric means")
     print_table(speed_table(speeds))

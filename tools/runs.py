@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from nacre.bitstream.errors import InputError, NacreError
@@ -45,11 +46,12 @@ def run_tasks(
     remaining = [task for task in tasks if task not in found]
     progress = make_progress(len(remaining))
     try:
-        for task, outcome in measure_all(remaining, jobs):
-            progress.step(f"{task.codec} {task.quality:g} {Path(task.picture).name}")
-            found[task] = outcome
-            if kept and not isinstance(outcome, str):
-                kept.add(outcome)
+        with closing(measure_all(remaining, jobs)) as outcomes:
+            for task, outcome in outcomes:
+                progress.step(f"{task.codec} {task.quality:g} {Path(task.picture).name}")
+                found[task] = outcome
+                if kept and not isinstance(outcome, str):
+                    kept.add(outcome)
     finally:
         progress.close()
         if kept:

@@ -15,15 +15,17 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from statistics import fmean, median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from nacre.bitstream.errors import InputError
-from nacre.tools.measure import Measurement, single_threaded_children
+from nacre.tools.measure import Measurement
 from nacre.tools.subjects import ClipCoding, check_decoded, load, pixels, warm_codec
+from nacre.tools.workers import single_threaded_children, worker_pool
 
 TIMED_PICTURES = 4  # the first ones of an evaluation
 _TARGET_BPP = 0.75
@@ -100,9 +102,8 @@ def _seconds(spans: Sequence[Sequence[tuple[float, float]]]) -> float:
     return median(max(end for _, end in run) - min(start for start, _ in run) for run in zip(*spans, strict=True))
 
 
-def _pool(processes: int, cores: tuple[int, ...]) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, context, initializer=_start, initargs=(context.Barrier(processes), cores))
+def _pool(processes: int, cores: tuple[int, ...]) -> AbstractContextManager[ProcessPoolExecutor]:
+    return worker_pool(processes, _start, multiprocessing.get_context("spawn").Barrier(processes), cores)
 
 
 def _time_turn(pool: ProcessPoolExecutor, turn: _Turn, calls: int, cores: int) -> Timing:
@@ -159,17 +160,27 @@ def time_codecs(
     return timings
 
 
-def mean_speeds(timings: Sequence[Timing]) -> list[tuple[str, int, float, float]]:
-    """(codec, cores, encoding, decoding) in megapixels per second, geometric means over pictures."""
-    groups: dict[tuple[str, int], list[Timing]] = {}
+class Speed(NamedTuple):
+    """A codec's throughput in megapixels per second: `calls` at once of `threads` each, pinned to `cores` cores."""
+
+    codec: str
+    cores: int
+    calls: int
+    threads: int
+    encode: float
+    decode: float
+
+
+def mean_speeds(timings: Sequence[Timing]) -> list[Speed]:
+    """Geometric means over pictures, codec by codec, one core before two."""
+    groups: dict[tuple[str, int, int, int], list[Timing]] = {}
     for timing in timings:
-        groups.setdefault((timing.codec, timing.cores), []).append(timing)
+        groups.setdefault((timing.codec, timing.cores, timing.calls, timing.threads), []).append(timing)
     return [
-        (
-            codec,
-            cores,
+        Speed(
+            *key,
             math.exp(fmean(math.log(t.encode_mpx_s) for t in group)),
             math.exp(fmean(math.log(t.decode_mpx_s) for t in group)),
         )
-        for (codec, cores), group in groups.items()
+        for key, group in groups.items()
     ]

@@ -8,7 +8,7 @@ which x264 and x265 write down their options.
 | --- | --- | --- | --- |
 | x264-stock, x265-stock | libx264, libx265, tune zerolatency | medium | CRF 0..51 |
 | x264-psnr, x265-psnr | the same, aq-mode 0 and psychovisual options off, as in tune psnr | medium | CRF 0..51 |
-| svtav1 | libsvtav1, low delay (pred-struct 1), tune PSNR | 6 | CRF 0..63 |
+| svtav1 | libsvtav1, low delay (pred-struct 1), tune PSNR | 6 | CRF 1..63 |
 | aom | libaom-av1, usage good, no lag, one quantizer for all frames | cpu-used 6 | quantizer 0..63 |
 | vp9 | libvpx-vp9, deadline good, no lag, no alternate references | cpu-used 1 | CRF 0..63 |
 | PICTURES-intra | any codec of nacre.tools.peers, every frame a picture of its own | | that codec's |
@@ -67,11 +67,12 @@ class CodedClip:
 class VideoCodec(Protocol):
     """One codec with fixed settings. `qualities` are tried by default, in rising order of their rates.
 
-    step: the finest step between qualities, towards higher rates. threads, settings: as of a PictureCodec.
+    step: the finest step between qualities, towards higher rates. bounds, threads, settings: as of a PictureCodec.
     """
 
     name: str
     qualities: tuple[float, ...]
+    bounds: tuple[float, float]
     step: float
     threads: int
     settings: Settings
@@ -89,7 +90,7 @@ class IntraCodec:
     def __init__(self, codec: PictureCodec) -> None:
         self.name = codec.name + _INTRA
         self.qualities = codec.qualities[:: max(1, len(codec.qualities) // 5)]
-        self.step, self.threads = codec.step, codec.threads
+        self.bounds, self.step, self.threads = codec.bounds, codec.step, codec.threads
         self.settings: Settings = {**codec.settings, "frames": "each a picture of its own (intra only)"}
         self._codec = codec
 
@@ -111,13 +112,14 @@ Options = dict[str, str]
 class _Encoder:
     """An encoder of FFmpeg: its decoders in order of preference, and FFmpeg's options for a preset and a GOP.
 
-    rate: the options that take the quality.
+    bounds: lowest and highest quality. rate: the options that take it.
     """
 
     library: str
     decoders: tuple[str, ...]
     preset: str
     qualities: tuple[float, ...]
+    bounds: tuple[float, float]
     options: Callable[[str, int], Options]
     rate: tuple[str, ...] = ("crf",)
 
@@ -152,13 +154,13 @@ _CRF_51 = (46.0, 38.0, 30.0, 22.0, 14.0, 6.0)
 _CRF_63 = (61.0, 51.0, 41.0, 31.0, 21.0, 11.0)
 _AV1_DECODERS = ("libdav1d", "libaom-av1")
 _ENCODERS = {
-    "x264-stock": _Encoder("libx264", ("h264",), "medium", _CRF_51, partial(_x264, stock=True)),
-    "x264-psnr": _Encoder("libx264", ("h264",), "medium", _CRF_51, partial(_x264, stock=False)),
-    "x265-stock": _Encoder("libx265", ("hevc",), "medium", _CRF_51, partial(_x265, stock=True)),
-    "x265-psnr": _Encoder("libx265", ("hevc",), "medium", _CRF_51, partial(_x265, stock=False)),
-    "svtav1": _Encoder("libsvtav1", _AV1_DECODERS, "6", _CRF_63, _svtav1),
-    "aom": _Encoder("libaom-av1", _AV1_DECODERS, "6", _CRF_63, _aom, ("crf", "qmin", "qmax")),
-    "vp9": _Encoder("libvpx-vp9", ("vp9", "libvpx-vp9"), "1", _CRF_63, _vp9),
+    "x264-stock": _Encoder("libx264", ("h264",), "medium", _CRF_51, (0.0, 51.0), partial(_x264, stock=True)),
+    "x264-psnr": _Encoder("libx264", ("h264",), "medium", _CRF_51, (0.0, 51.0), partial(_x264, stock=False)),
+    "x265-stock": _Encoder("libx265", ("hevc",), "medium", _CRF_51, (0.0, 51.0), partial(_x265, stock=True)),
+    "x265-psnr": _Encoder("libx265", ("hevc",), "medium", _CRF_51, (0.0, 51.0), partial(_x265, stock=False)),
+    "svtav1": _Encoder("libsvtav1", _AV1_DECODERS, "6", _CRF_63, (1.0, 63.0), _svtav1),
+    "aom": _Encoder("libaom-av1", _AV1_DECODERS, "6", _CRF_63, (0.0, 63.0), _aom, ("crf", "qmin", "qmax")),
+    "vp9": _Encoder("libvpx-vp9", ("vp9", "libvpx-vp9"), "1", _CRF_63, (0.0, 63.0), _vp9),
 }
 _VARIANTS = ("stock", "psnr")
 _FAMILIES = ("x264", "x265")
@@ -198,7 +200,7 @@ class FFmpegCodec:
         if not decoders:
             msg = f"the FFmpeg of PyAV {av.__version__} has none of the decoders {', '.join(encoder.decoders)}"
             raise InputError(msg)
-        self.name, self.qualities = name, encoder.qualities
+        self.name, self.qualities, self.bounds = name, encoder.qualities, encoder.bounds
         self._library, self._decoder, self._gop = encoder.library, decoders[0], gop
         self._options, self._rate = encoder.options(preset or encoder.preset, gop), encoder.rate
         self.settings: Settings = {
