@@ -45,8 +45,8 @@ class AnalysisGraph(nn.Module):
         return y, torch.round(self.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
 
 
-class ContextGraph(nn.Module):
-    """target, z_hat, rounding, encoding (1,) -> symbols, y_hat: one graph for both ends (see ContextDecoder).
+class ContextSteps(nn.Module):
+    """The context decoder as graphs have it (see ContextDecoder).
 
     The same mathematics with channels last: a quarter of the grid is then made of whole rows of channels, which are
     copied, where ``pixel_unshuffle`` moves single numbers, and every 1x1 convolution is a matrix product. At ties, and
@@ -56,9 +56,6 @@ class ContextGraph(nn.Module):
     def __init__(self, model: LatentModel) -> None:
         super().__init__()
         self.context = model.context
-
-    def forward(self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor) -> tuple[Tensor, Tensor]:
-        return self.decode(target, z_hat, rounding, encoding)
 
     def decode(
         self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor, condition: Tensor | None = None
@@ -115,6 +112,13 @@ class ContextGraph(nn.Module):
         """The inverse of ``_quarters``."""
         grid = torch.stack(parts).view(2, 2, height, width, channels).permute(2, 0, 3, 1, 4)
         return grid.reshape(-1, channels).t().reshape(1, channels, 2 * height, 2 * width)
+
+
+class ContextGraph(ContextSteps):
+    """target, z_hat, rounding, encoding (1,) -> symbols, y_hat: one graph for both ends."""
+
+    def forward(self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor) -> tuple[Tensor, Tensor]:
+        return self.decode(target, z_hat, rounding, encoding)
 
 
 def _product(x: Tensor, layer: nn.Module) -> Tensor:

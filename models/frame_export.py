@@ -6,7 +6,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from nacre.models.export import ContextGraph, halve, trace
+from nacre.models.export import ContextGraph, ContextSteps, halve, trace
 from nacre.models.frames import CHROMA_SCALE, LUMA_CHANNELS, PATCH_CHANNELS
 from nacre.models.scale_decoder import Z_MAX
 from nacre.models.transforms import PIXEL_CENTRE, PIXEL_SCALE
@@ -37,8 +37,8 @@ class FrameAnalysisGraph(nn.Module):
         return y, torch.round(self.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
 
 
-class FrameContextGraph(ContextGraph):
-    """ContextGraph that sees the prediction as well: a further input ``prediction`` behind the others."""
+class FrameContextGraph(ContextSteps):
+    """As ContextGraph, but one that sees the prediction as well: a further input ``prediction`` behind the others."""
 
     def __init__(self, model: FrameModel) -> None:
         super().__init__(model)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = Path(__file__).parent / "data" / "tiny"
+TINY_VIDEO = TINY.with_name("tiny-video")  # likewise, for clips
 DATA = Path(os.environ.get("NACRE_DATA") or Path(__file__).parents[2] / "shared")
 
 # Machines under load are slow at random, which is no failure; a failure prints how to repeat it.

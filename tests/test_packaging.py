@@ -10,6 +10,7 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import nacre
+from nacre.weights.sequence import INTRA, PREDICTED
 from nacre.weights.store import DECODER_FILES
 
 ROOT = Path(__file__).parent.parent
@@ -57,13 +58,14 @@ def test_wheels_hold_what_is_needed_at_run_time() -> None:
     found = packaged_data()
     assert {"codec/py.typed", "bitstream/SPEC.md"} <= found
     assert not [name for name in found if "__pycache__" in name or name.endswith((".pyc", ".py"))]
-    published = {path.parent.name for path in ROOT.glob("weights/*/manifest.json")}
-    for profile in published:
-        manifest = json.loads((ROOT / "weights" / profile / "manifest.json").read_text())
-        names = {"manifest.json", *manifest["files"]}
+    published = {path.parent for path in (ROOT / "weights").glob("*/manifest.json")}
+    sequences = {folder for folder in published if "kind" in json.loads((folder / "manifest.json").read_text())}
+    for folder in (published - sequences) | {folder / part for folder in sequences for part in (INTRA, PREDICTED)}:
+        names = {"manifest.json", *json.loads((folder / "manifest.json").read_text())["files"]}
         assert len(names & {"analysis.onnx", "scale_decoder.onnx", *DECODER_FILES}) == 5
-        assert {f"weights/{profile}/{name}" for name in names} <= found
-    folders = {path.name for path in (ROOT / "weights").iterdir() if path.is_dir() and path.name != "__pycache__"}
+        assert {(folder / name).relative_to(ROOT).as_posix() for name in names} <= found
+    assert {(folder / "manifest.json").relative_to(ROOT).as_posix() for folder in sequences} <= found
+    folders = {path for path in (ROOT / "weights").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == published  # a folder without a manifest is of no use to anyone
 
 

@@ -27,7 +27,7 @@ from nacre.tools.peers import open_codec
 from nacre.tools.rates import next_qualities
 from nacre.tools.video_peers import FFmpegCodec, IntraCodec, open_video_codec, variants
 
-TINY = str(Path(__file__).parent / "data" / "tiny")
+TINY = str(Path(__file__).parent / "data")
 
 
 @pytest.fixture
@@ -123,8 +123,8 @@ def test_clips_without_overlap_are_no_part_of_the_mean() -> None:
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
-    arguments = [str(folder), "--codecs", "nacre:tiny,x264,aom", "--gop", "4", "--frames", "5", "--weights", TINY]
-    arguments += ["--qualities", "nacre:tiny=0,50,100", "--qualities", "x264=20,30,40", "--anchor", "x264"]
+    arguments = [str(folder), "--codecs", "nacre:tiny-intra,x264,aom", "--gop", "4", "--frames", "5", "--weights", TINY]
+    arguments += ["--qualities", "nacre:tiny-intra=0,50,100", "--qualities", "x264=20,30,40", "--anchor", "x264"]
     code = main([*arguments, "--metrics", "psnr-yuv,ms-ssim", "--out", str(out), "--timing", "1", "--jobs", "2"])
     printed = capsys.readouterr()
     if "has no encoder libx264" in printed.err:

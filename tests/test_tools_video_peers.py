@@ -15,12 +15,13 @@ from clips import make_clip
 pytest.importorskip("scipy")
 
 from nacre.bitstream.errors import InputError
+from nacre.bitstream.sequence import is_sequence
 from nacre.tools import video_peers
 from nacre.tools.clip_metrics import plane_psnrs
 from nacre.tools.peers import check_qualities
 from nacre.tools.video_peers import CodedClip, FFmpegCodec, open_video_codec, variants, without_option_message
 
-TINY = str(Path(__file__).parent / "data" / "tiny")
+TINY = str(Path(__file__).parent / "data")
 GOP = 3
 ENCODERS = ("x264-stock", "x264-psnr", "x265-stock", "x265-psnr", "svtav1", "aom", "vp9")
 
@@ -44,14 +45,15 @@ def test_names_and_what_they_stand_for() -> None:
     assert variants("x265:slow") == ("x265-stock:slow", "x265-psnr:slow")
     assert variants("x264-psnr:fast") == ("x264-psnr:fast",)
     assert variants("vp9") == ("vp9",)
-    assert variants("nacre:fast") == variants("nacre:fast-intra") == ("nacre:fast-intra",)
+    assert variants("nacre:fast") == ("nacre:fast",)
+    assert variants("nacre:fast-intra") == ("nacre:fast-intra",)
     assert variants("jpeg") == ("jpeg-intra",)
     for unknown in ("h263", "nacre", "x264-other"):
         with pytest.raises(InputError, match="is unknown, must be one of x264, x265"):
             variants(unknown)
 
 
-@pytest.mark.parametrize("name", [*ENCODERS, "nacre:tiny-intra", "jpeg-intra"])
+@pytest.mark.parametrize("name", [*ENCODERS, "nacre:tiny", "nacre:tiny-intra", "jpeg-intra"])
 def test_every_codec_gives_back_the_clip(name: str) -> None:
     codec = opened(name)
     clip = make_clip(frames=GOP + 2)
@@ -176,6 +178,16 @@ def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(video_peers, "_has", lambda codec, mode: mode == "w")
     with pytest.raises(InputError, match="none of the decoders libdav1d, libaom-av1"):
         open_video_codec("svtav1", GOP)
+
+
+def test_every_byte_of_a_nacre_stream_counts_and_is_decoded() -> None:
+    pytest.importorskip("numba")
+    codec, clip = opened("nacre:tiny"), make_clip(frames=GOP + 2)
+    coded = codec.encode(clip, 50.0)
+    assert is_sequence(b"".join(coded.packets))
+    assert coded.packets[-1].endswith(bytes.fromhex("0f00300e41c6"))
+    with pytest.raises(InputError, match="other kinds than a GOP of 4"):
+        open_video_codec("nacre:tiny", GOP + 1, weights=TINY).decode(coded)
 
 
 def test_intra_codecs_say_so() -> None:

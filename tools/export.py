@@ -152,10 +152,13 @@ def replaced(folder: Path) -> Iterator[Path]:
     for left in (temporary, old):
         shutil.rmtree(left, ignore_errors=True)
     temporary.mkdir(parents=True)
-    yield temporary
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(temporary, folder)
+    try:
+        yield temporary
+        if folder.exists():
+            os.replace(folder, old)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(old, ignore_errors=True)
 
 

@@ -7,27 +7,26 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from nacre.bitstream.errors import NacreError
 from nacre.models.complexity import mac_per_luma_sample
-from nacre.models.context import NOT_CODED
 from nacre.models.frame_export import export_frame_graphs
-from nacre.models.frames import round_planes, to_patches, to_planes
+from nacre.models.frames import Planes, round_planes, to_patches, to_planes
 from nacre.models.loss import bits_per_pixel
 from nacre.models.published import load_published_frames
-from nacre.models.scale_decoder import Z_MAX
 from nacre.models.tables import symbol_tables
 from nacre.models.transforms import PATCH, PIXEL_SCALE
 from nacre.models.video import FrameModel
 from nacre.tools.export import (
-    CANDIDATE_THRESHOLDS,
     LIVE_STEP,
     EncoderChoice,
     check_read_back,
@@ -35,7 +34,7 @@ from nacre.tools.export import (
     rounding_offsets,
     write_weights,
 )
-from nacre.tools.rollouts import Rollout, crop, predict, sequence
+from nacre.tools.rollouts import Rollout, Sequence, crop, predict, sequence, stack
 from nacre.tools.shots import load_shots
 from nacre.tools.train import lambda_to_quality
 from nacre.tools.train_video import GOP, MEASURE_LAMBDAS, MINIMUM_SIDE, VideoModel, load_video
@@ -44,10 +43,12 @@ from nacre.weights import sequence as store
 from nacre.weights.store import MANIFEST
 
 PROFILE = "fast"
-FRAMES = 4  # of each validation shot
-CANDIDATE_STRENGTHS = {"intra": (0.0, 0.2, 0.4), "predicted": (0.0, 0.3, 0.6, 0.9)}
+SHOTS = 2  # of each source of validation shots
+FRAMES = 4  # of each shot
+CANDIDATE_STRENGTHS = (0.0, 0.2, 0.4)
+CANDIDATE_THRESHOLDS = (8, 5, 11)  # strengths are chosen at the first
 MOTION_PREFIX = "m."
-MEASURED_ROWS = 5
+LIVE_ROW_STEP = 5  # between rows whose live channels are measured
 
 
 class Coding(NamedTuple):
@@ -58,27 +59,27 @@ class Coding(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One frame on its way: its model, patches, prediction (None: intra), quality (B,), and what to tell of it."""
+    """A frame to be coded: patches and the prediction's, None for an intra frame."""
 
-    model: FrameModel
     x: Tensor
     prediction: Tensor | None
-    quality: Tensor
 
 
 @torch.no_grad()
 def steps(
     model: VideoModel, rollouts: list[Rollout], coding: Coding | None, quality: float
 ) -> Iterator[tuple[Step, Any]]:
-    """Code rollouts frame by frame, each from the one before as decoded; every step with what ``code`` gives for it."""
+    """Code rollouts frame by frame, each from the one before as decoded: with what ``code`` gives for it."""
     cpu = torch.device("cpu")
     for rollout in rollouts:
         qualities = torch.full((len(rollout.luma),), quality)
-        reference = None
+        reference: Planes | None = None
         for time in range(rollout.luma.shape[1]):
-            prediction = None if reference is None else to_patches(predict(reference, rollout.fields[:, time - 1]))
+            prediction: Tensor | None = None
+            if reference is not None:
+                prediction = to_patches(predict(reference, rollout.fields[:, time - 1]))
             part = model.intra if prediction is None else model.predicted
-            step = Step(part, to_patches(rollout.planes(time, cpu)), prediction, qualities)
+            step = Step(to_patches(rollout.planes(time, cpu)), prediction)
             choice = None if coding is None else coding.intra if prediction is None else coding.predicted
             output = part.code(
                 step.x,
@@ -109,59 +110,51 @@ def measure(model: VideoModel, rollouts: list[Rollout], coding: Coding | None) -
 
 def choose_coding(model: VideoModel, rollouts: list[Rollout], report: Callable[[str], None]) -> Coding:
     """The strengths of rounding towards zero, and then the skip threshold of both kinds, that have the least J."""
-    tables = {kind: symbol_tables(getattr(model, kind).conditional) for kind in ("intra", "predicted")}
+    tables = [symbol_tables(part.conditional) for part in (model.intra, model.predicted)]
 
-    def coding(strengths: dict[str, float], threshold: int) -> Coding:
-        choices = (EncoderChoice(rounding_offsets(tables[kind], strengths[kind]), threshold) for kind in tables)
-        return Coding(*choices)
+    def coding(strengths: tuple[float, float], threshold: int) -> Coding:
+        offsets = (rounding_offsets(*pair) for pair in zip(tables, strengths, strict=True))
+        return Coding(*(EncoderChoice(values, threshold) for values in offsets))
 
-    def cost(strengths: dict[str, float], threshold: int) -> float:
+    @cache
+    def cost(strengths: tuple[float, float], threshold: int) -> float:
         found = measure(model, rollouts, coding(strengths, threshold))["J"]
-        report(f"rounding strengths {strengths}, skip threshold {threshold:2d}: J {found:.4f}")
+        report(f"rounding strengths {strengths[0]} and {strengths[1]}, skip threshold {threshold:2d}: J {found:.4f}")
         return found
 
-    strengths = {"intra": 0.2, "predicted": 0.3}
-    for kind, candidates in CANDIDATE_STRENGTHS.items():
-        tried = [(cost(strengths | {kind: strength}, CANDIDATE_THRESHOLDS[0]), strength) for strength in candidates]
-        strengths[kind] = min(tried)[1]
-    threshold = min((cost(strengths, threshold), threshold) for threshold in CANDIDATE_THRESHOLDS)[1]
-    return coding(strengths, threshold)
+    first = CANDIDATE_THRESHOLDS[0]
+    intra = min(CANDIDATE_STRENGTHS, key=lambda strength: cost((strength, 0.0), first))
+    predicted = min(CANDIDATE_STRENGTHS, key=lambda strength: cost((intra, strength), first))
+    threshold = min(CANDIDATE_THRESHOLDS, key=lambda threshold: cost((intra, predicted), threshold))
+    return coding((intra, predicted), threshold)
 
 
-@torch.no_grad()
 def live_channels(model: VideoModel, rollouts: list[Rollout], coding: Coding) -> tuple[list[int], list[int]]:
     """For each entropy row, how many leading latent channels hold symbols, in intra and in predicted frames.
 
-    Measured at every fifth row; those between have the count of the next one.
+    Some rows are measured, always the last one; the others have as many as the next one that is. More quality never has
+    fewer channels.
     """
-    rows = model.intra.config.rows
-    counts: dict[bool, list[int]] = {False: [], True: []}
-    for row in (0, *range(MEASURED_ROWS, rows - 1, MEASURED_ROWS), rows - 1):
-        highest = {False: 1, True: 1}
-        for step, _ in steps(model, rollouts, coding, 100.0 * row / (rows - 1)):
-            predicted = step.prediction is not None
-            choice = coding.predicted if predicted else coding.intra
-            symbols = _symbols(step, choice)
-            alive = torch.nonzero((symbols != 0).any(0).flatten(1).any(1)).flatten()
-            highest[predicted] = max(highest[predicted], int(alive.max()) + 1 if len(alive) else 1)
-        for predicted, part in ((False, model.intra), (True, model.predicted)):
-            rounded = -(-highest[predicted] // LIVE_STEP) * LIVE_STEP
-            most = max(counts[predicted], default=0)  # more quality never has fewer channels
-            count = max(min(rounded, part.config.latent_channels), most)
-            counts[predicted] += [count] * (row + 1 - len(counts[predicted]))
-    return counts[False], counts[True]
+    last = model.intra.config.rows - 1
+    parts = (model.intra, model.predicted)
+    highest = [1, 1]
+    counts: tuple[list[int], list[int]] = ([], [])
 
+    def keep(context: nn.Module, _inputs: object, output: tuple[Tensor, Tensor]) -> None:
+        alive = torch.nonzero((output[0] != 0).any(0).flatten(1).any(1)).flatten()
+        kind = int(context is model.predicted.context)
+        highest[kind] = max(highest[kind], *(alive[-1:] + 1).tolist(), 1)
 
-def _symbols(step: Step, choice: EncoderChoice) -> Tensor:
-    model, position = step.model, step.quality / 100.0
-    known = step.prediction
-    y = model.analysis(step.x if known is None else torch.cat([step.x - known, known], 1), position)
-    z_hat = torch.round(model.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
-    index = model.scale_decoder(z_hat, model.row_position(position))
-    rounding = torch.where(index >= choice.skip_threshold, choice.offsets[index.long()], NOT_CODED)
-    condition = None if known is None else model.condition(known)
-    symbols: Tensor = model.context(y, z_hat, rounding, condition=condition)[0]
-    return symbols
+    handles = [part.context.register_forward_hook(keep) for part in parts]
+    for row in sorted({last, *range(0, last, LIVE_ROW_STEP)}):
+        for _ in steps(model, rollouts, coding, 100.0 * row / last):
+            pass
+        for count, channels, part in zip(counts, highest, parts, strict=True):
+            rounded = min(-(-channels // LIVE_STEP) * LIVE_STEP, part.config.latent_channels)
+            count += [rounded] * (row + 1 - len(count))
+    for handle in handles:
+        handle.remove()
+    return counts
 
 
 def publish_video(
@@ -190,7 +183,7 @@ def publish_video(
             check_read_back(part, load_published_frames(place, predicted=part.predicted), place)
             digests.append(bytes.fromhex(manifest["digest"]))
             size += sum(entry["bytes"] for entry in manifest["files"].values())
-        (temporary / MANIFEST).write_text(store.manifest(profile, version, *digests, notes))
+        (temporary / MANIFEST).write_text(store.manifest(profile, version, digests[0], digests[1], notes))
     return size
 
 
@@ -200,7 +193,7 @@ def motion_tables(source: Path) -> dict[str, NDArray[Any]]:
     with np.load(path, allow_pickle=False) as archive:
         tables = {name: archive[name] for name in archive.files if name.startswith(MOTION_PREFIX)}
     if not tables:
-        msg = f"{path} holds no tables of motion"
+        msg = f"{path} holds no motion tables"
         raise ValueError(msg)
     return tables
 
@@ -230,7 +223,9 @@ def main(arguments: list[str] | None = None) -> int:
         motion = motion_tables(options.motion or options.folder)
         model = load_video(options.run).eval()
         _, validation = load_shots(options.data, minimum=MINIMUM_SIDE, limit=1)
-        rollouts = [_centre(sequence(shot, options.cache)) for shot in validation]
+        by_source = sorted(validation, key=lambda shot: shot.source)
+        groups = (list(group)[:SHOTS] for _, group in groupby(by_source, lambda shot: shot.source))
+        rollouts = [_centre(sequence(shot, options.cache)) for group in groups for shot in group]
         coding = choose_coding(model, rollouts, print)
         live = live_channels(model, rollouts, coding)
         size = publish_video(
@@ -248,11 +243,10 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _centre(shot: Any) -> Rollout:
+def _centre(shot: Sequence) -> Rollout:
     height, width = shot.luma.shape[1:]
     top, left = (height - MINIMUM_SIDE) // 32 * 16, (width - MINIMUM_SIDE) // 32 * 16
-    whole = crop(shot, 0, FRAMES, top, left, MINIMUM_SIDE)
-    return Rollout(*(np.ascontiguousarray(part[np.newaxis]) for part in whole))
+    return stack([crop(shot, 0, FRAMES, top, left, MINIMUM_SIDE)])
 
 
 if __name__ == "__main__":

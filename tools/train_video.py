@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from nacre.bitstream.errors import NacreError
 from nacre.models.config import ImageConfig, quality_to_lambda
 from nacre.models.frame_start import intra_from_stills, predicted_start
 from nacre.models.frames import Planes, round_planes, to_patches, to_planes
@@ -32,12 +33,14 @@ MEASURE_LAMBDAS = (0.002, 0.008, 0.032, 0.128)
 MEASURE_FRAMES = 8
 GOP = 32  # of which one frame is intra, in J
 MINIMUM_SIDE = 256
+KINDS = ("intra", "predicted")
+INTRA_BONUS = 12.0  # what an intra frame's quality is above that of the others, at most, drawn for each rollout
 
 
 class VideoModel(nn.Module):
     """Networks of intra and of predicted frames, of these widths."""
 
-    def __init__(self, intra: ImageConfig = INTRA, predicted: ImageConfig = PREDICTED) -> None:
+    def __init__(self, intra: ImageConfig, predicted: ImageConfig) -> None:
         super().__init__()
         self.intra = FrameModel(intra, predicted=False)
         self.predicted = FrameModel(predicted, predicted=True)
@@ -63,17 +66,21 @@ class VideoModel(nn.Module):
 
 
 def load_video(source: Path) -> VideoModel:
-    """The averaged model of a run folder, or that of published weights; ValueError where there is neither."""
-    model = VideoModel()
+    """The averaged model of a run folder, or that of published weights.
+
+    Raises ValueError where there is neither, WeightsError where published weights cannot be read.
+    """
     state = read_state(source)
     if state is not None:
+        model = VideoModel(*(ImageConfig.from_dict(state["config"][kind]) for kind in KINDS))
         model.load_state_dict(state["average"])
         return model
     if not (source / MANIFEST).exists():
         msg = f"{source} holds neither a run state nor published weights"
         raise ValueError(msg)
-    for kind, part in (("intra", model.intra), ("predicted", model.predicted)):
-        part.load_state_dict(load_published_frames(source / kind, predicted=part.predicted).state_dict())
+    intra, predicted = (load_published_frames(source / kind, predicted=kind == KINDS[1]) for kind in KINDS)
+    model = VideoModel(intra.config, predicted.config)
+    model.intra, model.predicted = intra, predicted
     return model
 
 
@@ -86,7 +93,7 @@ class VideoLeg(Leg[VideoModel]):
         cache = options.motion or options.out / "motion"
         self.sampler = RolloutSampler([sequence(shot, cache) for shot in training], options.crop, options.seed)
         self.validation = [self._centre(sequence(shot, cache)) for shot in validation]
-        model = VideoModel()
+        model = VideoModel(INTRA, PREDICTED)
         if read_state(options.out) is None:
             self._start(model, options)
         super().__init__(options, model.config(), model, self.sampler.random)
@@ -103,7 +110,11 @@ class VideoLeg(Leg[VideoModel]):
 
     def _start(self, model: VideoModel, options: argparse.Namespace) -> None:
         if options.start is not None:
-            model.load_state_dict(load_video(options.start).state_dict())
+            start = load_video(options.start)
+            if start.config() != model.config():
+                msg = f"{options.start} has networks of other widths: {start.config()}"
+                raise ValueError(msg)
+            model.load_state_dict(start.state_dict())
             return
         stills, _ = load_weights(options.stills)
         intra_from_stills(model.intra, stills.state_dict())
@@ -122,7 +133,8 @@ class VideoLeg(Leg[VideoModel]):
             self.rollout, self.time, self.reference = self.sampler.batch(options.batch, length), 0, None
             strata = (torch.arange(options.batch) + torch.rand(options.batch)) / options.batch
             self.quality = (strata * 100.0).to(self.device)
-            self.lmbda = torch.tensor([quality_to_lambda(value) for value in self.quality.tolist()], device=self.device)
+            bonus = INTRA_BONUS * torch.rand(options.batch).to(self.device)
+            self.intra_quality = (self.quality + bonus).clamp_max(100.0)
         if self.reference is None and not self.trains_intra:
             with torch.no_grad():
                 self._code(hard=True)
@@ -132,8 +144,10 @@ class VideoLeg(Leg[VideoModel]):
         assert self.rollout is not None
         frame = self.rollout.planes(self.time, self.device)
         prediction = self.reference and predict(self.reference, self.rollout.fields[:, self.time - 1])
+        quality = self.intra_quality if prediction is None else self.quality
+        lmbda = torch.tensor([quality_to_lambda(value) for value in quality.tolist()], device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            self.reference, cost, _, _ = self.model.code(frame, prediction, self.quality, self.lmbda, hard=hard)
+            self.reference, cost, _, _ = self.model.code(frame, prediction, quality, lmbda, hard=hard)
         self.time += 1
         return cost
 
@@ -194,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line."""
     try:
         leg = VideoLeg(parse(arguments))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NacreError) as error:
         print(f"nacre.tools.train_video: {error}", file=sys.stderr)
         return 1
     leg.run()

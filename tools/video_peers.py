@@ -11,16 +11,19 @@ which x264 and x265 write down their options.
 | svtav1 | libsvtav1, low delay (pred-struct 1), tune PSNR | 6 | CRF 1..63 |
 | aom | libaom-av1, usage good, no lag, one quantizer for all frames | cpu-used 6 | quantizer 0..63 |
 | vp9 | libvpx-vp9, deadline good, no lag, no alternate references | cpu-used 1 | CRF 0..63 |
+| nacre:PROFILE | nacre's video codec, without scene cuts; the whole stream counts | | 0..100 |
 | PICTURES-intra | any codec of nacre.tools.peers, every frame a picture of its own | | that codec's |
 
 `x264` and `x265` stand for their two variants, of which the stronger one is the bar (nacre.tools.clip_summary). The
 other encoders aim at PSNR by default; in low delay, SVT-AV1 and VP9 give the same bytes with aq-mode 0. `NAME:PRESET`
-asks for another preset. The name of a picture codec stands for its PICTURES-intra. libaom's own distribution of bits
-without lag raises the quality of key frame after key frame whatever the CRF; one quantizer is far better.
+asks for another preset. The name of a picture codec other than nacre stands for its PICTURES-intra. libaom's own
+distribution of bits without lag raises the quality of key frame after key frame whatever the CRF; one quantizer is far
+better.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -28,6 +31,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -40,6 +44,9 @@ from nacre.tools.clips import Clip
 from nacre.tools.peers import NAMES as PICTURE_NAMES
 from nacre.tools.peers import PictureCodec, Settings, open_codec
 from nacre.tools.yuv import Frames, Matrix, from_rgb
+from nacre.version import __version__
+from nacre.video import VideoDecoder, VideoEncoder
+from nacre.weights.sequence import load_sequence
 
 DEFAULT_GOP = 32
 
@@ -84,8 +91,58 @@ class VideoCodec(Protocol):
         """The frames (F, 3 H / 2, W) of a stream; InputError where they are not coded as the settings ask."""
 
 
+class NacreCodec:
+    """Nacre's video codec at a constant quality, one thread unless told otherwise."""
+
+    qualities: tuple[float, ...] = (0.0, 20.0, 40.0, 55.0, 70.0, 85.0)
+    bounds = (0.0, 100.0)
+    step = 1.0
+
+    def __init__(self, name: str, gop: int, threads: int, weights: str | None) -> None:
+        self.name, self.threads = name, threads
+        self._profile, self._gop, self._weights = name.partition(":")[2], gop, weights
+        installed = load_sequence(self._profile, weights)
+        self.settings: Settings = {
+            "nacre": __version__,
+            "onnxruntime": version("onnxruntime"),
+            "weights": installed.version,
+            "digest": installed.digest.hex(),
+            "gop": gop,
+            "scene cuts": "off",
+            "threads": threads,
+        }
+
+    def encode(self, clip: Clip, quality: float) -> CodedClip:
+        """The stream of a clip, cut in front of every frame; its header is with the first, its index with the last."""
+        file = io.BytesIO()
+        encoder = VideoEncoder(
+            file, clip.width, clip.height, clip.rate, quality=quality, gop=self._gop, scene_cut=False,
+            profile=self._profile, threads=self.threads, weights=self._weights,
+        )  # fmt: skip
+        ends = []
+        with encoder:
+            for frame in clip.frames:
+                encoder.write(frame)
+                ends.append(encoder.size)
+        data = file.getvalue()
+        starts = [0, *ends[:-1]]
+        packets = (data[start:end] for start, end in zip(starts, [*ends[:-1], len(data)], strict=True))
+        return CodedClip(tuple(packets), clip.matrix, clip.full_range)
+
+    def decode(self, coded: CodedClip) -> Frames:
+        """The frames (F, 3 H / 2, W) of a stream; InputError where they are not I and P as a fixed GOP has them."""
+        data = b"".join(coded.packets)
+        with VideoDecoder(data, threads=self.threads, weights=self._weights) as decoder:
+            frames = list(decoder)
+        if [frame.key for frame in frames] != [number % self._gop == 0 for number in range(len(coded.packets))]:
+            msg = f"decoded to {len(frames)} frames of other kinds than a GOP of {self._gop} has"
+            raise InputError(msg)
+        width = frames[0].planes.luma.shape[1]
+        return np.stack([np.concatenate([plane.reshape(-1, width) for plane in frame.planes]) for frame in frames])
+
+
 class IntraCodec:
-    """Every frame a picture of its own, by way of RGB: all that nacre does with clips until it has a video codec."""
+    """Every frame a picture of its own, by way of RGB."""
 
     def __init__(self, codec: PictureCodec) -> None:
         self.name = codec.name + _INTRA
@@ -164,6 +221,7 @@ _ENCODERS = {
 }
 _VARIANTS = ("stock", "psnr")
 _FAMILIES = ("x264", "x265")
+_NACRE = "nacre"
 NAMES = (*_FAMILIES, *_ENCODERS, *PICTURE_NAMES)
 
 
@@ -175,7 +233,7 @@ def variants(name: str) -> tuple[str, ...]:
     family, separator, preset = name.partition(":")
     if family in _FAMILIES:
         return tuple(f"{family}-{variant}{separator}{preset}" for variant in _VARIANTS)
-    if family in _ENCODERS:
+    if family in _ENCODERS or (family == _NACRE and preset and not name.endswith(_INTRA)):
         return (name,)
     picture = name.removesuffix(_INTRA)
     if picture not in PICTURE_NAMES and not (family == "nacre" and preset):
@@ -313,4 +371,6 @@ def open_video_codec(name: str, gop: int, threads: int = 1, weights: str | None 
     """
     if name.partition(":")[0] in _ENCODERS:
         return FFmpegCodec(name, gop)
+    if not name.endswith(_INTRA):
+        return NacreCodec(name, gop, threads, weights)
     return IntraCodec(open_codec(name.removesuffix(_INTRA), threads, weights))
