@@ -32,7 +32,7 @@ def explain(error: BaseException) -> str:
         return "the reader of standard output has gone"
     if isinstance(error, MemoryError):
         return "not enough memory for a picture of this size"
-    if "PICTURE_HEADER" in str(error):  # without which nothing is left to go on with
+    if "PICTURE_HEADER" in str(error) or "SEQUENCE_HEADER" in str(error):  # without which nothing is left to go on with
         return f"{error} (copy or download the file again)"
     advice = next((text for kind, word, text in _ADVICE if isinstance(error, kind) and word in str(error)), None)
     return f"{error} ({advice})" if advice else f"{error}"

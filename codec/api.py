@@ -14,6 +14,7 @@ from nacre.image import Encoded, ImageCodec, Region, Verification
 from nacre.inspection import PictureInfo, inspect_stream
 from nacre.media import Picture
 from nacre.pixellimit import choose_limits
+from nacre.sequenceinfo import SequenceInfo
 from nacre.sources import Source
 from nacre.weights.store import WEIGHTS_VARIABLE
 
@@ -99,8 +100,9 @@ def verify(
     return _codec(None, threads, weights, max_pixels).verify(data)
 
 
-def inspect(data: Source) -> PictureInfo:
-    """Header and sizes of a stream (bytes, path or file object), without weights; raises FormatError, LimitError."""
+def inspect(data: Source) -> PictureInfo | SequenceInfo:
+    """Header and sizes of the stream of a picture or a clip (bytes, path or file object), without weights; raises
+    FormatError, LimitError."""
     return inspect_stream(data, choose_limits())
 
 

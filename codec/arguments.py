@@ -6,6 +6,7 @@ import argparse
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from nacre.effort import MAX_EFFORT, MIN_EFFORT
@@ -15,6 +16,7 @@ STANDARD = "-"  # standard input or output
 
 _SIZE = re.compile(r"(\d+)(?:\.(\d+))?([km]?)", re.ASCII | re.IGNORECASE)
 _SIZE_DIGITS = {"": 0, "k": 3, "m": 6}
+_TIME = re.compile(r"(?:(?:(\d+):)?([0-5]?\d):)?(\d+(?:\.\d+)?)", re.ASCII)  # hours, minutes, seconds
 
 
 class _CommandParser(argparse.ArgumentParser):
@@ -31,6 +33,7 @@ class _CommandParser(argparse.ArgumentParser):
         options.paths += [text for text in rest[:end] if text not in unknown] + rest[end + 1 :]
         if not unknown:
             self._check_paths(options)
+            self._check_rates(options)
         return options, unknown
 
     def _check_paths(self, options: argparse.Namespace) -> None:
@@ -44,23 +47,33 @@ class _CommandParser(argparse.ArgumentParser):
         elif options.jobs is not None:
             self.error("--jobs needs --out-dir FOLDER")
 
+    def _check_rates(self, options: argparse.Namespace) -> None:
+        if getattr(options, "maxrate", None) is None and getattr(options, "bufsize", None) is None:
+            return
+        if options.maxrate is None or options.bufsize is None:
+            self.error("--maxrate and --bufsize belong together: one of them is missing")
+        if options.bitrate is None:
+            self.error("--maxrate and --bufsize need --bitrate")
+        if options.maxrate < options.bitrate:
+            self.error(f"--maxrate is {options.maxrate}, must be at least --bitrate, {options.bitrate}")
+
 
 def build_parser(tools: Mapping[str, str]) -> argparse.ArgumentParser:
     """The parser of all sub-commands; tools: names and summaries of those that have parsers of their own."""
     parser = argparse.ArgumentParser(
         prog="nacre",
         allow_abbrev=False,
-        description="A learned image codec. IN and OUT may be - for standard input and output.",
+        description="A learned codec of pictures and clips. IN and OUT may be - for standard input and output.",
         epilog="Exit codes: 0 done, 1 error, 2 usage, 3 done with losses, 130 interrupted, 143 terminated. Environment:"
         " NACRE_WEIGHTS names a folder to look for weights in before the package's own, NACRE_MAX_PIXELS the largest"
-        " number of pixels of a picture where --max-pixels does not.",
+        " number of pixels of a picture or a frame where --max-pixels does not.",
     )
     _add_common(parser, defaults=True)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", parser_class=_CommandParser)
     _add_encode(commands)
     _add_decode(commands)
 
-    info = _command(commands, "info", "print what a stream's header says, and the bytes of each part")
+    info = _command(commands, "info", "print what a stream says of itself, and the bytes of each part")
     info.add_argument("source", metavar="FILE", help="stream to read")
     _add_json(info)
 
@@ -88,41 +101,92 @@ def build_parser(tools: Mapping[str, str]) -> argparse.ArgumentParser:
 
 
 def _add_encode(commands: Any) -> None:
-    encode = _command(commands, "encode", "code pictures as nacre streams", "IN OUT", "IN... --out-dir FOLDER")
+    encode = _command(
+        commands, "encode", "code pictures and clips as nacre streams", "IN OUT", "IN... --out-dir FOLDER"
+    )
     encode.add_argument(
-        "paths", metavar="IN... OUT", nargs="+", help="picture in any format that Pillow reads; stream to write, .ncr"
+        "paths",
+        metavar="IN... OUT",
+        nargs="+",
+        help="picture in any format that Pillow reads, or clip: a file that FFmpeg reads, a folder of pictures,"
+        " numbered pictures (frames/%%04d.png); stream to write, .ncr",
     )
     aim = encode.add_mutually_exclusive_group()
-    aim.add_argument("-q", "--quality", type=_quality, metavar="Q", help="0 (smallest) to 100 (best), default 60")
-    aim.add_argument("--bpp", type=_above_zero, metavar="X", help="search the quality that takes X bits per pixel")
     aim.add_argument(
-        "--size", type=_size, metavar="BYTES", help="search the best quality that fits: 120000, 120k, 1.5M"
+        "-q",
+        "--quality",
+        type=_quality,
+        metavar="Q",
+        help="0 (smallest) to 100 (best), default 60 for pictures, 50 for clips",
     )
-    aim.add_argument("--psnr", type=_above_zero, metavar="DB", help="search the lowest quality that reaches DB")
+    aim.add_argument(
+        "--bitrate", type=_rate, metavar="BITS", help="clips: average bits per second of frames: 800k, 1.5M"
+    )
+    aim.add_argument(
+        "--bpp", type=_above_zero, metavar="X", help="pictures: search the quality that takes X bits per pixel"
+    )
+    aim.add_argument(
+        "--size", type=_size, metavar="BYTES", help="pictures: search the best quality that fits: 120000, 120k, 1.5M"
+    )
+    aim.add_argument(
+        "--psnr", type=_above_zero, metavar="DB", help="pictures: search the lowest quality that reaches DB"
+    )
     encode.add_argument(
-        "-e", "--effort", type=_effort, metavar="N", help="1 (fastest) to 9 (smallest stream), default 2"
+        "-e", "--effort", type=_effort, metavar="N", help="pictures: 1 (fastest) to 9 (smallest stream), default 2"
     )
-    encode.add_argument("--strip", action="store_true", help="leave out ICC profile, EXIF and XMP")
+    encode.add_argument("--strip", action="store_true", help="pictures: leave out ICC profile, EXIF and XMP")
+    encode.add_argument(
+        "--maxrate", type=_rate, metavar="BITS", help="clips: most bits per second, with --bitrate and --bufsize"
+    )
+    encode.add_argument("--bufsize", type=_rate, metavar="BITS", help="clips: what a decoder's buffer holds")
+    encode.add_argument(
+        "--gop", type=_positive, metavar="N", help="clips: frames from one intra frame to the next, default 32"
+    )
+    encode.add_argument(
+        "--fps",
+        type=_frame_rate,
+        metavar="F",
+        help="clips of pictures and without timestamps: frames a second (30, 29.97, 30000/1001), default 25",
+    )
+    _add_part(encode)
     encode.add_argument("--profile", help="weights to encode with, default fast")
     _add_codec(encode)
     _add_targets(encode, "IN's name with .ncr")
 
 
 def _add_decode(commands: Any) -> None:
-    decode = _command(commands, "decode", "decode nacre streams to pictures", "IN OUT", "IN... --out-dir FOLDER")
-    decode.add_argument(
-        "paths", metavar="IN... OUT", nargs="+", help="stream; picture to write, in the format that its ending names"
+    decode = _command(
+        commands, "decode", "decode nacre streams to pictures and clips", "IN OUT", "IN... --out-dir FOLDER"
     )
     decode.add_argument(
-        "--format", metavar="F", help="format to write whatever the ending, default png for - and --out-dir"
+        "paths",
+        metavar="IN... OUT",
+        nargs="+",
+        help="stream; picture to write, in the format that its ending names, or clip: .mkv, .mp4, .mov, .y4m (also for"
+        " -), a folder of PNG pictures, or their pattern",
     )
-    decode.add_argument("--region", type=_region, metavar="X,Y,W,H", help="decode these pixels alone")
+    decode.add_argument(
+        "--format",
+        metavar="F",
+        help="format to write whatever the ending, default png for - and --out-dir; of clips with --out-dir alone,"
+        " default mkv",
+    )
+    decode.add_argument("--region", type=_region, metavar="X,Y,W,H", help="pictures: decode these pixels alone")
     decode.add_argument(
         "--keep-going", action="store_true", help="decode what is left of a damaged stream, name what is lost, exit 3"
     )
-    decode.add_argument("--light", action="store_true", help="decode by the light synthesis: faster, less exact")
+    decode.add_argument(
+        "--light", action="store_true", help="pictures: decode by the light synthesis: faster, less exact"
+    )
+    _add_part(decode)
     _add_codec(decode)
     _add_targets(decode, "IN's name with the format's ending")
+
+
+def _add_part(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--start", type=_start, metavar="T", help="clips: begin at T, in seconds or HH:MM:SS[.fff]")
+    parser.add_argument("--duration", type=_duration, metavar="T", help="clips: end T later")
+    parser.add_argument("--no-audio", action="store_true", help="clips: leave out audio tracks; subtitles stay")
 
 
 def _command(commands: Any, name: str, summary: str, *usages: str) -> argparse.ArgumentParser:
@@ -147,13 +211,13 @@ def _add_common(parser: argparse.ArgumentParser, *, defaults: bool) -> None:
 
 def _add_codec(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--threads", type=_positive, metavar="N", help="threads of a picture, default as many as processors"
+        "--threads", type=_positive, metavar="N", help="threads of a picture or clip, default as many as processors"
     )
     parser.add_argument(
         "--max-pixels",
         type=_positive,
         metavar="N",
-        help="refuse larger pictures, default NACRE_MAX_PIXELS or 400 million",
+        help="refuse larger pictures and frames, default NACRE_MAX_PIXELS or 400 million",
     )
     _add_weights(parser)
 
@@ -163,9 +227,9 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_targets(parser: argparse.ArgumentParser, naming: str) -> None:
-    parser.add_argument("--out-dir", metavar="FOLDER", help=f"write there, each picture under {naming}")
+    parser.add_argument("--out-dir", metavar="FOLDER", help=f"write there, each result under {naming}")
     parser.add_argument(
-        "--jobs", type=_positive, metavar="N", help="pictures at a time with --out-dir, then --threads is 1 by default"
+        "--jobs", type=_positive, metavar="N", help="inputs at a time with --out-dir, then --threads is 1 by default"
     )
     parser.add_argument("--no-clobber", action="store_true", help="never replace an existing file")
 
@@ -201,14 +265,52 @@ def _number(text: str, what: str, legal: str, is_legal: Callable[[float], bool])
 
 
 def _size(text: str) -> int:
-    """Bytes: a whole number, or one with decimals and k (1000) or M (1000000)."""
+    return _amount(text, "size", "bytes")
+
+
+def _rate(text: str) -> int:
+    return _amount(text, "rate", "bits")
+
+
+def _amount(text: str, what: str, unit: str) -> int:
+    """A whole number, or one with decimals and k (1000) or M (1000000)."""
     match = _SIZE.fullmatch(text)
     digits = _SIZE_DIGITS[match[3].lower()] if match else 0
-    size = int(match[1] + (match[2] or "").ljust(digits, "0")[:digits]) if match else 0
-    if not match or size < 1 or (match[2] and not digits):
-        msg = f"the size is {text!r}, must be a number of bytes of at least 1, such as 120000, 120k or 1.5M"
+    amount = int(match[1] + (match[2] or "").ljust(digits, "0")[:digits]) if match else 0
+    if not match or amount < 1 or (match[2] and not digits):
+        msg = f"the {what} is {text!r}, must be a number of {unit} of at least 1, such as 120000, 120k or 1.5M"
         raise argparse.ArgumentTypeError(msg)
-    return size
+    return amount
+
+
+def _frame_rate(text: str) -> Fraction:
+    """Frames a second: a number or a ratio of two."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if rate <= 0:
+        msg = f"the rate is {text!r}, must be frames a second above 0, such as 30, 29.97 or 30000/1001"
+        raise argparse.ArgumentTypeError(msg)
+    return rate
+
+
+def _start(text: str) -> Fraction:
+    """Seconds."""
+    match = _TIME.fullmatch(text)
+    if not match or (match[2] and float(match[3]) >= 60):
+        msg = f"the time is {text!r}, must be seconds, or hours, minutes and seconds: 90.5 or 00:01:30.5"
+        raise argparse.ArgumentTypeError(msg)
+    return (int(match[1] or 0) * 60 + int(match[2] or 0)) * 60 + Fraction(match[3])
+
+
+def _duration(text: str) -> Fraction:
+    """Seconds above 0."""
+    duration = _start(text)
+    if not duration:
+        msg = f"the duration is {text!r}, must be above 0"
+        raise argparse.ArgumentTypeError(msg)
+    return duration
 
 
 def _positive(text: str) -> int:

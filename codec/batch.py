@@ -1,4 +1,4 @@
-"""Many pictures in one call: what each result is called, and the work on each, one bad one not stopping the rest."""
+"""Many inputs in one call: what each result is called, and the work on each, one bad one not stopping the rest."""
 
 from __future__ import annotations
 
@@ -11,35 +11,40 @@ from typing import NamedTuple, TypeVar
 
 from nacre.advice import EXPECTED, explain
 from nacre.bitstream.errors import InputError
+from nacre.pictureclip import is_pattern
 from nacre.sources import reason
 
 Result = TypeVar("Result")
 
 
 class Task(NamedTuple):
-    """One picture: where it is read, a path or `-`, and where its result is written."""
+    """One picture or clip: where it is read, a path or `-`, and where its result is written."""
 
     source: str
     target: str
 
 
 class Failure(NamedTuple):
-    """Why there is no result: text, not the exception, which would keep the picture's samples in memory."""
+    """Why there is no result: text, not the exception, which would keep samples in memory."""
 
     reason: str
 
 
 class Stopped(BaseException):
-    """Raised by work on a picture that has been told to stop."""
+    """Raised by work on an input that has been told to stop."""
 
 
-def plan(sources: Sequence[str], folder: str, suffix: str) -> list[Task]:
-    """The tasks that write each source to the folder under its own name with another suffix.
+def plan(sources: Sequence[str], folder: str, suffix: str | Callable[[str], str]) -> list[Task]:
+    """The tasks that write each source to the folder under its own name with another suffix, one for all or for each.
 
-    Makes the folder. Raises InputError, before that, where two results would have one name, and where the folder
-    cannot be made.
+    Numbered pictures get the name of their folder, if that is told. Makes the folder. Raises InputError, before that,
+    where two results would have one name, and where the folder cannot be made.
     """
-    tasks = [Task(source, os.path.join(folder, Path(source).stem + suffix)) for source in sources]
+    suffixes = [suffix if isinstance(suffix, str) else suffix(source) for source in sources]
+    tasks = [
+        Task(source, os.path.join(folder, _stem(source) + ending))
+        for source, ending in zip(sources, suffixes, strict=True)
+    ]
     taken: dict[str, str] = {}
     for source, target in tasks:
         name = os.path.normcase(target)
@@ -53,6 +58,13 @@ def plan(sources: Sequence[str], folder: str, suffix: str) -> list[Task]:
         msg = f"{folder}: cannot be made a folder: {reason(error)}"
         raise InputError(msg) from error
     return tasks
+
+
+def _stem(source: str) -> str:
+    path = Path(source)
+    if path.is_dir():
+        return path.name
+    return (path.parent.name if is_pattern(source) and not path.exists() else "") or path.stem
 
 
 def run_batch(

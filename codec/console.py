@@ -16,7 +16,7 @@ from nacre.progress import Progress
 _REDRAW = 0.1  # seconds from one line of progress to the next
 _COLUMNS = 80  # of a terminal that does not say
 
-# What complaints begin with: the picture that the running code works on; each thread has its own.
+# What complaints begin with: the input that the running code works on; each thread has its own.
 _subject: ContextVar[str] = ContextVar("_subject", default="")
 
 
@@ -68,7 +68,7 @@ class Console:
 
     @contextmanager
     def progress(self, files: int) -> Iterator[Progress]:
-        """The progress of `files` pictures, on the screen as long as the body runs."""
+        """The progress of `files` pictures and clips, on the screen as long as the body runs."""
         visible = not self.quiet and sys.stderr is not None and sys.stderr.isatty()
         try:
             yield Progress(files, self._draw if visible else _ignore)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from nacre.arguments import STANDARD
 from nacre.atomic import open_target
 from nacre.bitstream.errors import InputError
-from nacre.sources import Source, naming, source_name
+from nacre.sources import CHUNK_BYTES, Pushed, Readable, Source, naming, source_name
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -26,24 +25,51 @@ def source(name: str) -> Source:
 
 
 @contextmanager
-def rewindable(name: str) -> Iterator[Source]:
-    """The path, or standard input, in a temporary file where it is a pipe: it can be read several times.
+def peeked(name: str, size: int) -> Iterator[tuple[bytes, str | Readable]]:
+    """The first `size` bytes of a path or standard input, fewer where there are no more, and the source with all of
+    its bytes. Of a path that cannot be opened there are none; whoever opens the source says why."""
+    if name == STANDARD:
+        file = _standard_input()
+        yield _peek(file, file, size)
+        return
+    try:
+        file = open(name, "rb")  # noqa: SIM115  (closed below; only opening is translated here)
+    except (OSError, ValueError):  # ValueError: a null character in the path
+        yield b"", name
+        return
+    with file:
+        head, rest = _peek(file, name, size)
+        yield head, rest
+
+
+def _peek(file: BinaryIO, source: str | Readable, size: int) -> tuple[bytes, str | Readable]:
+    """The first bytes of a file, put back, and the source, or the pipe with all of its bytes."""
+    movable = file.seekable()
+    start = file.tell() if movable else 0
+    reader, head = Pushed(b"", file), b""
+    with suppress(OSError):  # whoever reads on says why
+        while len(head) < size and (more := reader.read(size - len(head))):
+            head += more
+    if not movable:
+        return head, Pushed(head, file, source_name(file))
+    file.seek(start)
+    return head, source
+
+
+@contextmanager
+def rewindable(source: Source) -> Iterator[Source]:
+    """The source, in a temporary file where it is a pipe of `peeked`: it can be read several times.
 
     Exceptions of the package raised inside name the pipe.
     """
-    if name != STANDARD:
-        path = Path(name)
-        if path.is_file() or path.is_dir() or not path.exists():
-            yield name
-            return
-    with nullcontext(_standard_input()) if name == STANDARD else open(name, "rb") as file:
-        if file.seekable():
-            yield file
-            return
-        with naming(source_name(file)), tempfile.TemporaryFile() as spool:
-            shutil.copyfileobj(file, spool)
-            spool.seek(0)
-            yield spool
+    if not isinstance(source, Pushed):
+        yield source
+        return
+    with naming(source_name(source)), tempfile.TemporaryFile() as spool:
+        while chunk := source.read(CHUNK_BYTES):
+            spool.write(chunk)
+        spool.seek(0)
+        yield spool
 
 
 @contextmanager
@@ -80,6 +106,9 @@ class _Writer(io.BufferedIOBase):
 
     def tell(self) -> int:
         return self._file.tell()
+
+    def flush(self) -> None:
+        self._file.flush()
 
 
 def _standard_input() -> BinaryIO:

@@ -11,7 +11,14 @@ from nacre.bitstream.errors import InputError
 from nacre.bitstream.units import UnitType
 
 STREAM_SUFFIX = ".ncr"
-VIDEO_SUFFIXES = frozenset((".y4m", ".mkv", ".mp4", ".m4v", ".mov", ".webm", ".avi", ".ts", ".mpg", ".mpeg"))
+VIDEO_SUFFIXES = frozenset(
+    (
+        *(".y4m", ".mkv", ".mp4", ".m4v", ".mov", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".mpg", ".mpeg", ".vob"),
+        *(".3gp", ".flv", ".ogv", ".wmv", ".mxf", ".ivf", ".h264", ".264", ".h265", ".265", ".hevc"),
+    )
+)
+CLIP_FORMATS = ("mkv", "mp4", "m4v", "mov", "y4m")
+"""Formats that decoded clips are written in, by the name that suffixes and --format use; first the default."""
 
 PNM = "PPM"
 """Pillow's name for PGM, PPM and PAM, which are written row by row."""

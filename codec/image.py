@@ -26,7 +26,7 @@ from nacre.encoder import PictureEncoder, Progress
 from nacre.forking import FORK_GATE
 from nacre.goal import DEFAULT_QUALITY, Encoded, encode_to_goal, parse_goal
 from nacre.imagewrite import ImageSink, image_info
-from nacre.inspection import PictureInfo, inspect_stream, picture_info
+from nacre.inspection import PictureInfo, inspect_picture, picture_info
 from nacre.media import Picture, open_rows
 from nacre.picture import ArraySink, RowSink, RowSource
 from nacre.pixellimit import choose_limits
@@ -262,7 +262,7 @@ class ImageCodec:
 
     def inspect(self, data: Source) -> PictureInfo:
         """Header and sizes of a stream (bytes, path or file object); raises FormatError and its kinds, LimitError."""
-        return inspect_stream(data, self._limits)
+        return inspect_picture(data, self._limits)
 
     def verify(self, data: Source) -> Verification:
         """Check all checksums of a stream and decode all symbols and alpha, no pixels; raises as `decode_array`."""

@@ -9,8 +9,10 @@ from typing import Any
 from nacre.bitstream.header import GREY, NO_ALPHA, PictureHeader
 from nacre.bitstream.limits import Limits
 from nacre.bitstream.picture import PictureReader
-from nacre.bitstream.units import Part, unit_name
-from nacre.sources import Source, open_source
+from nacre.bitstream.sequence import SNIFF_BYTES, is_sequence
+from nacre.bitstream.units import BinaryReader, Part, unit_name
+from nacre.sequenceinfo import SequenceInfo, inspect_sequence
+from nacre.sources import Pushed, Source, open_source
 
 QUALITY_STEPS = 256
 
@@ -77,13 +79,28 @@ class PictureInfo:
         }
 
 
-def inspect_stream(source: Source, limits: Limits | None = None) -> PictureInfo:
-    """Read a whole stream and check its structure and checksums; raises FormatError and its kinds, LimitError."""
+def inspect_stream(source: Source, limits: Limits | None = None) -> PictureInfo | SequenceInfo:
+    """Read a whole stream, of a picture or a clip, and check its structure and checksums; raises FormatError and its
+    kinds, LimitError."""
     with open_source(source) as reader:
-        units = PictureReader(reader, limits)
-        for _ in units:
-            pass
-        return picture_info(units)
+        start = b""
+        while len(start) < SNIFF_BYTES and (more := reader.read(SNIFF_BYTES - len(start))):
+            start += more
+        whole = Pushed(start, reader)
+        return inspect_sequence(whole, limits) if is_sequence(start) else _inspect_picture(whole, limits)
+
+
+def inspect_picture(source: Source, limits: Limits | None = None) -> PictureInfo:
+    """As inspect_stream, of a picture; FormatError for a clip."""
+    with open_source(source) as reader:
+        return _inspect_picture(reader, limits)
+
+
+def _inspect_picture(file: BinaryReader, limits: Limits | None) -> PictureInfo:
+    units = PictureReader(file, limits)
+    for _ in units:
+        pass
+    return picture_info(units)
 
 
 def picture_info(units: PictureReader) -> PictureInfo:

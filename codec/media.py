@@ -37,7 +37,7 @@ from nacre.metadata import orientation, read_metadata
 from nacre.modes import StoredSamples, image_samples
 from nacre.picture import ArraySink, PictureForm, Pixels, RowSource
 from nacre.pnm import PNM_SIGNATURES, PnmRows
-from nacre.sources import CheckedReader, Readable, Source, naming, open_source, read_all, reason, source_name
+from nacre.sources import CheckedReader, Pushed, Source, naming, open_source, read_all, reason, source_name
 
 __all__ = [
     "FORMATS",
@@ -91,19 +91,19 @@ def open_rows(picture: Picture, limits: Limits, *, strip: bool = False) -> Itera
     with open_source(picture, empty=InputError) as reader:
         name = source_name(picture)
         if name is not None and is_video_name(name):
-            msg = "is a video by its name; nacre codes single pictures"
+            msg = "is a video by its name, must be a picture"
             raise InputError(msg)
         head, file = _peek(reader)
         if head == SIGNATURE:
             msg = "is a nacre stream already, must be a picture in another format"
             raise InputError(msg)
         if head[:2] in PNM_SIGNATURES:
-            pnm = PnmRows(reader if file is not None else _Pushed(head, reader))
+            pnm = PnmRows(reader if file is not None else Pushed(head, reader))
             limits.check_picture(pnm.form.width, pnm.form.height)
             yield pnm
             return
         if file is None or file.tell() != 0:  # Pillow looks for a picture at the beginning of a file
-            pushed = reader if file is not None else _Pushed(head, reader)
+            pushed = reader if file is not None else Pushed(head, reader)
             file = io.BytesIO(read_all(pushed, limits.max_stream_bytes))
         with _reading(), _pillow_limit(limits):
             opened = Image.open(file)
@@ -126,19 +126,6 @@ def read_picture(picture: Picture, limits: Limits) -> Pixels:
         for top in range(0, form.height, _BAND_ROWS):
             sink.write(rows.read(min(_BAND_ROWS, form.height - top)))
         return sink.pixels
-
-
-class _Pushed:
-    """A reader of a pipe, with the bytes in front that were read from it to see what it is."""
-
-    def __init__(self, head: bytes, reader: Readable) -> None:
-        self._head, self._reader = head, reader
-
-    def read(self, size: int, /) -> bytes | None:
-        if not self._head:
-            return self._reader.read(size)
-        data, self._head = self._head[:size], self._head[size:]
-        return data
 
 
 def _peek(reader: CheckedReader) -> tuple[bytes, BinaryIO | None]:
@@ -186,7 +173,7 @@ def _check_frames(image: Image.Image) -> None:
     if frames == 1:
         return
     if image.format not in _PAGED_FORMATS:
-        msg = f"is an animation of {frames} frames; nacre codes single pictures, not video"
+        msg = f"is an animation of {frames} frames; nacre codes single pictures, and clips from files of video"
         raise InputError(msg)
     if image.format == "TIFF":
         warnings.warn(f"only the first of {frames} pages is coded", UserWarning, stacklevel=2)

@@ -62,6 +62,22 @@ class CheckedReader:
         return cast("BinaryIO", self._file)
 
 
+class Pushed:
+    """A pipe with the bytes in front that were read from it to see what it is. It gives what there is, without waiting
+    for all that is asked for. name: of the pipe, for messages."""
+
+    def __init__(self, head: bytes, reader: Readable, name: str | None = None) -> None:
+        self.name = name
+        self._head = head
+        self._read = getattr(reader, "read1", reader.read)
+
+    def read(self, size: int, /) -> bytes | None:
+        if not self._head:
+            return cast("bytes | None", self._read(size))
+        data, self._head = self._head[:size], self._head[size:]
+        return data
+
+
 def reason(error: Exception) -> str:
     """What went wrong, without the path that an OSError repeats."""
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__

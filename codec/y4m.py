@@ -110,10 +110,11 @@ class Y4mReader:
 
 
 class Y4mWriter:
-    """Writes a YUV4MPEG2 stream of 8-bit 4:2:0; the header goes out at once. rate: frames a second."""
+    """Writes a YUV4MPEG2 stream of 8-bit 4:2:0; header and frames go out at once. rate: frames a second."""
 
     def __init__(self, file: BinaryWriter, info: ClipInfo, rate: Fraction) -> None:
         self._file = file
+        self._flush = getattr(file, "flush", _nothing)
         aspect = info.sample_aspect_ratio
         words = (
             SIGNATURE.decode(),
@@ -132,12 +133,17 @@ class Y4mWriter:
         self._write(b"FRAME\n")
         for plane in planes:
             self._write(plane.tobytes())
+        self._flush()
 
     def _write(self, data: bytes) -> None:
         written = self._file.write(data)
         while written is not None and written < len(data):
             data = data[written:]
             written = self._file.write(data)
+
+
+def _nothing() -> None:
+    """In place of what a file object does not have."""
 
 
 def _tags(words: list[str]) -> dict[str, str]:

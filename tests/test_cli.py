@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TINY, make_picture
+from conftest import TINY, TINY_VIDEO, make_picture
 from PIL import Image
 
 import nacre
@@ -166,7 +166,23 @@ def test_models(capfd: Capture, tiny_weights: Path) -> None:
         assert text in output
     assert main(["models", "--weights", str(tiny_weights), "--json"]) == 0
     (found,) = json.loads(capfd.readouterr().out)
-    assert set(found) == {"profile", "version", "digest", "folder", "bytes", "mac_per_pixel"}
+    assert set(found) == {"kind", "profile", "version", "digest", "folder", "bytes", "mac_per_pixel"}
+    assert found["kind"] == "pictures"
+
+
+def test_models_of_clips(capfd: Capture) -> None:
+    assert main(["models", "--weights", str(TINY_VIDEO)]) == 0
+    output = capfd.readouterr().out
+    for text in ("tiny 0.1.0, for clips", "12 files", "in intra frames", "in predicted frames", "condition"):
+        assert text in output
+    assert main(["models", "--weights", str(TINY_VIDEO.parent), "--json"]) == 0
+    pictures, clips = json.loads(capfd.readouterr().out)
+    assert [pictures["kind"], clips["kind"]] == ["pictures", "clips"]
+    assert set(clips) == set(pictures)
+    assert {kind: sum(counts.values()) > 0 for kind, counts in clips["mac_per_pixel"].items()} == {
+        "intra": True,
+        "predicted": True,
+    }
 
 
 def test_no_models(capfd: Capture, tmp_path: Path) -> None:
@@ -221,7 +237,7 @@ def test_pictures_that_cannot_be_encoded(tmp_path: Path, fails: Callable[..., st
         ("moving.gif", "animation of 2 frames"),
         ("ink.jpg", "CMYK"),
         ("wide.png", "width is 65536 pixels"),
-        ("film.mp4", "is a video"),
+        ("film.mp4", "cannot be read as a clip"),
         ("cut.png", "damaged or unreadable"),
     ):
         error = fails("encode", tmp_path / name, target)

@@ -356,7 +356,7 @@ def test_several_pictures_in_a_file(form: str) -> None:
     elif form == "MPO":  # a photograph with a second picture beside it, as phones write them
         assert read_picture(data, LIMITS).shape == (20, 30, 3)
     else:
-        with pytest.raises(nacre.InputError, match="animation of 3 frames; nacre codes single pictures, not video"):
+        with pytest.raises(nacre.InputError, match="animation of 3 frames; nacre codes single pictures"):
             read_picture(data, LIMITS)
 
 
