@@ -219,10 +219,10 @@ class SequenceVerification:
 class VideoDecoder:
     """Decodes a stream's frames one after the other: iterate for them.
 
-    source: path, bytes or file object, a pipe too. keep_going: damaged frames, each with the rest of its GOP, are left out and
-    named in `losses`, where otherwise FormatError or one of its kinds is raised. Where a stream is cut short, all
-    frames that are whole are given, then TruncatedError is raised (with keep_going the iteration ends); after it one
-    may go on, if the file has grown, or call `poll` from the beginning.
+    source: path, bytes or file object, a pipe too. keep_going: damaged frames, each with the rest of its GOP, are left
+    out and named in `losses`, where otherwise FormatError or one of its kinds is raised. Where a stream is cut short,
+    all frames that are whole are given, then TruncatedError is raised (with keep_going the iteration ends); after it
+    one may go on, if the file has grown, or call `poll` from the beginning.
 
     A context manager, which lets a file that it has opened go. Raises FormatError and its kinds, LimitError where
     frames are larger than max_pixels (by default NACRE_MAX_PIXELS, or 400 million), WeightsNotFoundError,
@@ -247,6 +247,7 @@ class VideoDecoder:
         self._limits = choose_limits(max_pixels)
         self._name = source_name(source)
         self._found: FoundIndex | None = None
+        self._skipped = 0  # number of the first frame that is decoded
         with ExitStack() as stack, naming(None if isinstance(source, str | os.PathLike) else self._name):
             file = stack.enter_context(open_source(source))
             seekable = file.seekable_file
@@ -318,7 +319,11 @@ class VideoDecoder:
         span = Span(parse_seconds("start", start, 0), parse_seconds("duration", duration, None))
         with naming(self._name):
             if span.start and self._seekable is not None:
-                self._go_to(self._entry_at(span.start))
+                entry = self._entry_at(span.start)
+                # packets of the time of an intra frame stand in front of it, so begin one earlier, if there are any
+                before = [other for other in self._entries() if other.number < entry.number] if self.tracks else []
+                self._go_to(before[-1] if before else entry)
+                self._skipped = entry.number
             yield from span.cut(_Part(self))
 
     def seek(self, seconds: Seconds) -> None:
@@ -368,6 +373,8 @@ class VideoDecoder:
     def _items(self) -> Iterator[tuple[Frame | PacketUnit, int]]:
         """Frames and packets, with the numbers of units that are frames."""
         while (unit := self._take()) is not None:
+            if isinstance(unit, FrameUnit) and unit.number < self._skipped:
+                continue
             item = self._decoder.decode(unit)
             if item is not None:
                 yield item, unit.number if isinstance(unit, FrameUnit) else 0
@@ -408,6 +415,7 @@ class VideoDecoder:
         self._reader.seek(entry)
         self._decoder.restart()
         self._ahead = None
+        self._skipped = 0
 
     def _index(self) -> SeekIndex | None:
         """Where the intra frames are, as far as the file goes now; the reader's place is kept."""

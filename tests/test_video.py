@@ -161,6 +161,25 @@ def test_a_part(clip: bytes) -> None:
     assert all(same(frame.planes, frames[5 + time].planes) for time, frame in enumerate(part))
 
 
+def test_a_part_has_the_packets_in_front_of_its_first_frame() -> None:
+    track = TrackUnit(number=0, kind=SUBTITLE, codec="subrip", time_base=Fraction(1, 25))
+    file = io.BytesIO()
+    with VideoEncoder(
+        file, WIDTH, HEIGHT, 25, weights=WEIGHTS, profile="tiny", tracks=[track], threads=1, gop=2
+    ) as encoder:
+        for time in range(6):
+            encoder.packet(PacketUnit(track=0, dts=time, pts=time, duration=1, data=bytes([time + 1])))
+            encoder.write(scene(time))
+    frames = list(decoder(file.getvalue()))
+    for source in (io.BytesIO(file.getvalue()), Pipe(file.getvalue())):
+        with VideoDecoder(source, weights=WEIGHTS, threads=1) as read:
+            items = list(read.items(0.08))  # frame 2, an intra frame
+        assert [item.pts for item in items] == [0, 0, 1, 1, 2, 2, 3, 3]
+        assert [item.data for item in items if isinstance(item, PacketUnit)] == [bytes([time]) for time in (3, 4, 5, 6)]
+        decoded = [item.planes for item in items if isinstance(item, Frame)]
+        assert all(same(planes, frame.planes) for planes, frame in zip(decoded, frames[2:], strict=True))
+
+
 class Pipe:
     """A file object that can only be read."""
 
