@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
@@ -35,6 +36,7 @@ from nacre.bitstream.units import BinaryWriter, SeekableReader
 from nacre.clip import ClipInfo, Frame
 from nacre.clipspan import Seconds, Span, parse_seconds
 from nacre.compensation import Planes
+from nacre.forking import FORK_GATE
 from nacre.framecoder import FrameCoder
 from nacre.image import MAX_THREADS, usable_cpus
 from nacre.pixellimit import choose_limits
@@ -45,7 +47,7 @@ from nacre.sources import Source, naming, open_source, source_name
 from nacre.stopwatch import Stopwatch
 from nacre.videoframes import RgbConverter, make_frame
 from nacre.videoinput import FrameReader
-from nacre.weights.sequence import load_sequence
+from nacre.weights.sequence import SequenceWeights, load_sequence
 
 DEFAULT_QUALITY = 50.0
 DEFAULT_GOP = 32
@@ -97,7 +99,7 @@ class VideoEncoder:
         self._frames = FrameReader(width, height, _rate(frame_rate), clip)
         self._tracks = tuple(tracks)
         self._stopwatch = stopwatch or Stopwatch()
-        self._coder = FrameCoder(load_sequence(profile, weights), _threads(threads))
+        self._coder = _coder(load_sequence(profile, weights), _threads(threads))
         self._encoder: SequenceEncoder | None = None
         self._closed = False
         self._stack = ExitStack()
@@ -258,7 +260,7 @@ class VideoDecoder:
             self._reader = SequenceReader(self._seekable or file, self._limits, keep_going)
             self.header = self._reader.header
             sequence = load_sequence(self.header.profile, weights, self.header.digest)
-            coder = FrameCoder(sequence, _threads(threads))
+            coder = _coder(sequence, _threads(threads))
             self._decoder = SequenceDecoder(self._reader, coder, stopwatch or Stopwatch(), keep_going=keep_going)
             self._ahead = self._reader.poll()
             end = None if index is None else index.end - index.entries[0].timestamp
@@ -497,6 +499,17 @@ def _rate(frame_rate: Seconds) -> Fraction:
     rate = parse_seconds("frame_rate", frame_rate, None)
     assert rate is not None
     return rate.limit_denominator(_MAX_RATE_TERM)
+
+
+def _coder(weights: SequenceWeights, threads: int) -> FrameCoder:
+    """The coder of installed weights, which encoders and decoders of a process share."""
+    with FORK_GATE:
+        return _kept_coder(weights.folder, weights.digest, threads)
+
+
+@lru_cache(maxsize=4)
+def _kept_coder(folder: Path, digest: bytes, threads: int) -> FrameCoder:
+    return FrameCoder(load_sequence(None, folder, digest), threads)
 
 
 def _threads(threads: int | None) -> int:

@@ -127,9 +127,8 @@ def read_header(payload: bytes, minor: int) -> Header:
     require(1 <= width <= 65535 and 1 <= height <= 65535, "bad size")
     require(depth == 8 and chroma <= 1 and full_range <= 1, "bad format of samples")
     require(1 <= length <= 16, "bad length of the profile")
-    profile = data.take(length)
+    profile, digest = data.take(length), data.take(8)
     require(PROFILE_LETTERS.issuperset(profile), "bad letter in the profile")
-    digest = data.take(8)
     quality, live, threshold = data.unsigned(2), data.unsigned(2), data.unsigned(1)
     size, margin, alpha = data.unsigned(2), data.unsigned(2), data.unsigned(1) if minor >= 3 else 0
     require(quality <= 25600 and 1 <= live <= 1024 and threshold <= 63, "bad quality, live channels or skip threshold")
@@ -240,10 +239,11 @@ class Weights:
     """[12]"""
 
     profile: str
-    digest: bytes
+    digest: bytes  # all 32 bytes
     layers: list[Layer]
     z_tables: list[Table]
     y_tables: list[Table]
+    motion_tables: list[Table]  # of predicted frames, none elsewhere
 
     @property
     def z_channels(self) -> int:
@@ -273,7 +273,7 @@ def read_tables(arrays: dict[str, npt.NDArray[np.generic]], prefix: str) -> list
 def read_weights(folder: Path) -> Weights:
     """[4, 12]"""
     files = ((folder / name).read_bytes() for name in ("context.onnx", "entropy.npz", "synthesis.onnx"))
-    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in files)).digest()[:8]
+    digest = hashlib.sha256(b"".join(hashlib.sha256(data).digest() for data in files)).digest()
     profile = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["profile"]
     with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
@@ -282,7 +282,8 @@ def read_weights(folder: Path) -> Weights:
         form, *parts = (arrays[f"scale.{len(layers)}.{name}"] for name in ("form", "weight", "bias", "shift"))
         taps, upsample, low, high = (int(value) for value in form)
         layers.append(Layer(taps, upsample, low, high, *(part.astype(np.int64) for part in parts)))
-    return Weights(profile, digest, layers, read_tables(arrays, "z"), read_tables(arrays, "y"))
+    motion = read_tables(arrays, "m") if "m.radii" in arrays else []
+    return Weights(profile, digest, layers, read_tables(arrays, "z"), read_tables(arrays, "y"), motion)
 
 
 class RangeDecoder:
@@ -293,8 +294,7 @@ class RangeDecoder:
         self.words = [int.from_bytes(padded[at : at + 4], "little") for at in range(0, len(padded), 4)]
         self.read = 0
         self.width = 2**64 - 1
-        self.ahead = self.word() << 32
-        self.ahead += self.word()
+        self.ahead = (self.word() << 32) + self.word()
 
     def word(self) -> int:
         self.read += 1
@@ -347,34 +347,35 @@ def read_array(decoder: RangeDecoder, tables: list[Table], numbers: Integers) ->
     return symbols
 
 
-def read_symbols(header: Header, number: int, tile: Tile, weights: Weights) -> tuple[Integers, Integers]:
-    """z and y of one tile. [5, 7, 13]"""
-    (expected, code), (left, top, right, bottom) = tile, header.extent(number, header.tile_margin)
-    z_shape = weights.z_channels, -(-(bottom - top) // 64), -(-(right - left) // 64)
-    y_shape = weights.y_channels, -(-(bottom - top) // 16), -(-(right - left) // 16)
-    rows = len(weights.z_tables) // weights.z_channels
-    row = (header.quality * (rows - 1) + 12800) // 25600
-    decoder = RangeDecoder(code)
-
+def read_latent(
+    decoder: RangeDecoder, weights: Weights, width: int, height: int, quality: int, live: int, threshold: int
+) -> tuple[Integers, Integers]:
+    """z and y of an area of this size. [7], steps 1 to 4"""
+    z_shape = weights.z_channels, -(-height // 64), -(-width // 64)
+    y_shape = weights.y_channels, -(-height // 16), -(-width // 16)
+    row = (quality * (len(weights.z_tables) // z_shape[0] - 1) + 12800) // 25600
     z_numbers = np.repeat(row * z_shape[0] + np.arange(z_shape[0]), z_shape[1] * z_shape[2])
     z = read_array(decoder, weights.z_tables, z_numbers).reshape(z_shape)
     require(int(np.abs(z).max()) <= 127, "a symbol of z is too large")
-
     indices = z
     for layer in weights.layers:
         indices = layer(indices, row)
-    require(indices.shape == (y_shape[0], 4 * z_shape[1], 4 * z_shape[2]), "scale indices of the wrong shape")
+    require(indices.shape == (y_shape[0], 4 * z_shape[1], 4 * z_shape[2]) and live <= len(indices), "bad shape of y")
     indices = indices[:, : y_shape[1], : y_shape[2]]
-
-    coded = indices >= header.skip_threshold
-    coded[header.live_channels :] = False
+    coded = indices >= threshold
+    coded[live:] = False
     y = np.zeros(y_shape, np.int64)
     y[coded] = read_array(decoder, weights.y_tables, indices[coded])
-    decoder.finish()
+    return z, y
 
-    live = y[: header.live_channels]
-    check = zlib.crc32(live.astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes()))
-    require(check == expected, "the symbols check does not match")
+
+def read_symbols(header: Header, number: int, tile: Tile, weights: Weights) -> tuple[Integers, Integers]:
+    """z and y of one tile. [5, 7, 13]"""
+    (expected, code), (left, top, right, bottom) = tile, header.extent(number, header.tile_margin)
+    decoder, live = RangeDecoder(code), header.live_channels
+    z, y = read_latent(decoder, weights, right - left, bottom - top, header.quality, live, header.skip_threshold)
+    decoder.finish()
+    require(zlib.crc32(y[:live].astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes())) == expected, "bad CRC")
     return z, y
 
 
@@ -383,8 +384,7 @@ def decode(stream: bytes, folder: Path, max_pixels: int = 2**24) -> tuple[Stream
     header = (parsed := parse(stream)).header
     require(header.width * header.height <= max_pixels, "the picture is too large")
     weights = read_weights(folder)
-    require((header.profile, header.digest) == (weights.profile, weights.digest), "these are not the weights")
-    require(header.live_channels <= weights.y_channels, "more live channels than y has")
+    require((header.profile, header.digest) == (weights.profile, weights.digest[:8]), "these are not the weights")
     return parsed, [read_symbols(header, number, tile, weights) for number, tile in enumerate(parsed.tiles)]
 
 

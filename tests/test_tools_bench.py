@@ -66,6 +66,23 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         bench.main([*arguments, "--size", "0x10"])
 
 
+def test_clips(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr(bench, "FRAMES", 3)
+    folder = str(Path(TINY).parent)
+    arguments = ["--profile", "tiny", "--weights", folder, "--size", "80x64", "--threads", "1", "--video", "50"]
+    assert bench.main([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["frames"] == 3
+    assert result["psnr"] > 20
+    assert {"motion", "synthesis", "coder"} <= set(result["decode"]["stages"])
+    assert "P condition" in result["kmac_per_pixel"]
+    stages = result["encode"]["stages"].values()
+    assert sum(1 / stage["fps"] for stage in stages) == pytest.approx(1 / result["encode"]["fps"], rel=0.2)
+    with pytest.raises(InputError, match="must have even sides"):
+        bench.main([*arguments[:4], "--size", "81x64", "--video", "50"])
+
+
 def test_the_quality_for_a_rate() -> None:
     codec = ImageCodec("tiny", 1, TINY)
     frame = np.random.default_rng(1).integers(0, 255, (64, 64, 3), np.uint8)

@@ -1,5 +1,7 @@
 """`nacre bench`: frames and megapixels per second of each stage of encoding and decoding, and of the whole.
 
+With ``--video`` the frames are one clip (nacre.tools.bench_video).
+
 Frames are coded as pictures, one after the other or, with ``--jobs``, several at a time, each on its own thread: while
 one is in the networks, another is in the range coder. What is shown by default is a mosaic of a drawn scene that pans
 by a few pixels from frame to frame, so that no two frames are alike.
@@ -26,12 +28,16 @@ from nacre.metrics import psnr
 from nacre.scene import draw_scene
 from nacre.stopwatch import Stopwatch
 from nacre.tools.arguments import positive, tool_parser
+from nacre.tools.bench_video import bench_video
 from nacre.tools.clips import is_clip_name
 from nacre.tools.extras import require
 from nacre.tools.machine import cpu_name, peak_memory
 from nacre.tools.pictures import Picture, find_pictures, read_picture
 from nacre.tools.progress import Progress
+from nacre.tools.yuv import Frames, from_rgb
+from nacre.video import DEFAULT_GOP
 from nacre.weights import store
+from nacre.weights.sequence import load_sequence
 
 FRAMES = 120
 TARGET_BPP = 0.5
@@ -81,6 +87,20 @@ def _content(source: str | None, width: int, height: int, frames: int) -> Iterat
     if not paths:
         raise InputError(missing[0])
     return mosaic([read_picture(path) for path in paths], width, height, frames)
+
+
+def planes(pictures: Iterable[Picture]) -> Frames:
+    """Pictures (H, W, 3), H and W even, as frames of 8-bit 4:2:0; InputError where there is none or a side is odd."""
+    frames = []
+    for picture in pictures:
+        if any(side % 2 for side in picture.shape[:2]):
+            msg = f"frames of clips are {picture.shape[1]} x {picture.shape[0]} here, must have even sides"
+            raise InputError(msg)
+        frames.append(from_rgb(picture, "bt709", full_range=False))
+    if not frames:
+        msg = "there are no frames"
+        raise InputError(msg)
+    return np.stack(frames)
 
 
 def quality_for(codec: ImageCodec, frames: Sequence[Picture], bpp: float, effort: int | None = None) -> float:
@@ -236,6 +256,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--bpp", type=float, default=TARGET_BPP, help=f"bits per pixel, default {TARGET_BPP:g}")
     parser.add_argument("--effort", type=int, metavar="N", help="of the encoder, 1 to 9")
     parser.add_argument("--light", action="store_true", help="decode by the light synthesis")
+    parser.add_argument(
+        "--video", type=float, metavar="Q", help="code the frames as one clip in groups of 32, at quality Q, 0..100"
+    )
     parser.add_argument("--threads", type=positive, metavar="N", help="of each frame, default all processors / jobs")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="frames at a time, default 1")
     parser.add_argument(
@@ -244,16 +267,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", metavar="FOLDER", help="look for weights there and nowhere else")
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args(argv)
-    installed = store.load(options.profile, options.weights)
     threads = options.threads or max(1, usable_cpus() // options.jobs)
-    codec = ImageCodec(options.profile, threads, options.weights)
     width, height = options.size
     progress = Progress(FRAMES, verbose=options.verbose, quiet=options.quiet)
+
+    def content() -> Iterator[Picture]:
+        return _content(options.content, width, height, FRAMES)
+
     try:
-        result = bench(
-            codec, lambda: _content(options.content, width, height, FRAMES), options.bpp, progress.step,
-            effort=options.effort, light=options.light, jobs=options.jobs, seconds=options.seconds,
-        )  # fmt: skip
+        if options.video is not None:
+            clip_weights = load_sequence(options.profile, options.weights)
+            parts = {"I": clip_weights.intra, "P": clip_weights.predicted}
+            macs = {f"{kind} {part}": n for kind, own in parts.items() for part, n in own.mac_per_pixel.items()}
+            result = bench_video(
+                planes(content()), options.video, profile=options.profile, threads=threads, weights=options.weights,
+                gop=DEFAULT_GOP, seconds=options.seconds, step=progress.step,
+            )  # fmt: skip
+            result["quality"] = options.video
+        else:
+            macs = dict(store.load(options.profile, options.weights).mac_per_pixel)
+            codec = ImageCodec(options.profile, threads, options.weights)
+            result = bench(
+                codec, content, options.bpp, progress.step,
+                effort=options.effort, light=options.light, jobs=options.jobs, seconds=options.seconds,
+            )  # fmt: skip
     finally:
         progress.close()
     result |= {
@@ -265,7 +302,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "cpu": cpu_name(),
         "profile": options.profile,
     }
-    result["kmac_per_pixel"] = {name: value / 1000.0 for name, value in installed.mac_per_pixel.items()}
+    result["kmac_per_pixel"] = {name: value / 1000.0 for name, value in macs.items()}
     if options.json:
         print(json.dumps(result, indent=2))
     else:
