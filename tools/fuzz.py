@@ -3,6 +3,9 @@
     python -m nacre.tools.fuzz --weights tests/data/tiny --seeds tests/data/golden --minutes 40 --out report.json
     python -m nacre.tools.fuzz --weights tests/data/tiny --seeds tests/data/golden --cover CORPUS
 
+With --sequence-weights sequences among the seeds are decoded and mutated down to their symbols, too; otherwise they are
+only taken apart.
+
 With atheris installed, libFuzzer guides the mutations by the coverage of the package's modules; the extra dev brings it
 where there are wheels of it (Linux on x86-64), and `pip install atheris` builds it elsewhere. Otherwise, or with
 --engine plain, streams that give a new kind of message are kept to build on. nacre.tools.mutation makes the mutations.
@@ -48,6 +51,8 @@ DEEP = "numpy-python"  # the environment in which everything is Python and NumPy
 COVERED = (  # with all below them: the entropy package holds range coder, latent, alpha and the scale network
     "nacre.bitstream", "nacre.entropy", "nacre.image", "nacre.decoder", "nacre.tile", "nacre.blend",
     "nacre.parallel", "nacre.picture", "nacre.tiling", "nacre.inspection", "nacre.sources",
+    "nacre.video", "nacre.sequencedecoder", "nacre.framecoder", "nacre.latentcoder", "nacre.motion_field",
+    "nacre.compensation", "nacre.framepatches", "nacre.clipspan", "nacre.sequenceinfo",
 )  # fmt: skip
 _REPORT_EVERY = 20.0  # seconds
 _NUMBERS = re.compile(r"0x[0-9A-Fa-f]+|[0-9]+")
@@ -55,11 +60,15 @@ _HEX = re.compile(r"'.*'|\b(?=[a-f]*[0-9])[0-9a-f]{2,}\b")
 
 
 class Target:
-    """The whole decoder of pictures or the parser of sequences, called in one of its ways, and what may come of it."""
+    """The whole decoder, called in one of its ways, and what may come of it.
 
-    def __init__(self, weights: Path) -> None:
+    sequence_weights: where weights of sequences are; without them sequences are taken apart and not decoded.
+    """
+
+    def __init__(self, weights: Path, sequence_weights: Path | None = None) -> None:
         from nacre.bitstream import Limits, NacreError, SequenceReader, is_sequence, read_index
         from nacre.image import ImageCodec
+        from nacre.sequenceinfo import inspect_sequence
 
         self._expected, self._is_sequence = NacreError, is_sequence
         limits = Limits(max_pixels=MAX_PIXELS)
@@ -67,7 +76,10 @@ class Target:
             ("read sequence", lambda data: list(SequenceReader(io.BytesIO(data), limits))),
             ("read sequence, keep going", lambda data: list(SequenceReader(io.BytesIO(data), limits, True))),
             ("index of a sequence", lambda data: read_index(io.BytesIO(data), limits)),
+            ("inspect sequence", lambda data: inspect_sequence(io.BytesIO(data), limits)),
         ]
+        if sequence_weights is not None:
+            self._ways_of_sequences += _ways_of_decoding(sequence_weights)
         codec = ImageCodec(weights=weights, threads=1, max_pixels=MAX_PIXELS)
         self._ways: list[tuple[str, Callable[[bytes], Any]]] = [("decode", codec.decode_array)] * 6
         taken = inspect.signature(codec.decode_array).parameters
@@ -91,10 +103,53 @@ class Target:
         return name, "done"
 
 
+class _Pipe:
+    """A file object that can only be read, some bytes at a time."""
+
+    def __init__(self, data: bytes) -> None:
+        self._file = io.BytesIO(data)
+
+    def read(self, size: int, /) -> bytes:
+        return self._file.read(min(size, 700))
+
+
+def _ways_of_decoding(weights: Path) -> list[tuple[str, Callable[[bytes], Any]]]:
+    """The ways to decode a sequence."""
+    from nacre.video import VideoDecoder
+
+    def opened(source: Any, *, keep_going: bool = False) -> VideoDecoder:
+        return VideoDecoder(source, keep_going=keep_going, threads=1, weights=weights, max_pixels=MAX_PIXELS)
+
+    def grown(data: bytes) -> None:
+        decoder = opened(data)
+        while decoder.poll() is not None:
+            pass
+
+    def one(data: bytes) -> None:
+        decoder = opened(data)
+        if len(decoder):
+            decoder[len(decoder) - 1]
+
+    def part(data: bytes) -> None:
+        list(opened(data, keep_going=True).items(0.06, 0.1))
+
+    return [
+        *[("decode sequence", lambda data: list(opened(data)))] * 5,
+        *[("decode sequence, keep going", lambda data: list(opened(data, keep_going=True)))] * 5,
+        ("decode sequence of a pipe, keep going", lambda data: list(opened(_Pipe(data), keep_going=True))),
+        ("decode sequence that may grow", grown),
+        ("decode one frame", one),
+        ("decode part of a sequence, keep going", part),
+        ("verify sequence", lambda data: opened(data).verify()),
+    ]
+
+
 class Campaign:
     """One run: mutates, calls the target, counts, keeps what it finds, and writes the report."""
 
-    def __init__(self, options: argparse.Namespace, target: Target, mutator: Any, stages: Counter[str]) -> None:
+    def __init__(
+        self, options: argparse.Namespace, target: Target, mutator: Callable[[bytes], Any], stages: Counter[str]
+    ) -> None:
         self._options, self._target, self._mutator, self._stages = options, target, mutator, stages
         self.counts: Counter[str] = Counter()
         self.kinds: Counter[str] = Counter()
@@ -110,7 +165,7 @@ class Campaign:
 
     def mutate(self, data: bytes, limit: int, seed: int) -> bytes:
         """A mutation of `data`, counted."""
-        mutated = self._mutator.mutate(data, Random(seed), limit)
+        mutated = self._mutator(data).mutate(data, Random(seed), limit)
         self.kinds[mutated.kind] += 1
         self.counts["mutated"] += 1
         self.counts["lengths and CRCs right"] += mutated.repaired
@@ -201,7 +256,7 @@ class Campaign:
 
 @contextmanager
 def _counted_stages(environment: str | None) -> Iterator[Counter[str]]:
-    """Count how deep streams come: tiles whose code is read, runs of the scale network, symbols found right, pixels."""
+    """Count how deep streams come: tiles and frames whose code is read, symbols found right, pixels."""
     if environment is not None:
         from nacre.tools.environments import ENVIRONMENTS, installed
 
@@ -209,6 +264,7 @@ def _counted_stages(environment: str | None) -> Iterator[Counter[str]]:
             yield record.calls
         return
     import nacre.backend
+    import nacre.framecoder
     import nacre.tile
 
     stages: Counter[str] = Counter()
@@ -227,6 +283,9 @@ def _counted_stages(environment: str | None) -> Iterator[Counter[str]]:
         (nacre.backend.ScaleGraph, "__call__", "scale network"),
         (nacre.tile.TileCoder, "decode_symbols", "symbols of a tile"),
         (nacre.tile.TileCoder, "reconstruct", "pixels of a tile"),
+        (nacre.framecoder, "decode_motion", "motion of a frame"),
+        (nacre.framecoder.FrameCoder, "decode_symbols", "symbols of a frame"),
+        (nacre.framecoder.FrameCoder, "reconstruct", "samples of a frame"),
     ]
     before = [getattr(place, attribute) for place, attribute, _ in seams]
     for place, attribute, name in seams:
@@ -359,6 +418,7 @@ def build_parser() -> argparse.ArgumentParser:
         prog="python -m nacre.tools.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--weights", type=Path, required=True, help="folder of weights, small ones")
+    parser.add_argument("--sequence-weights", type=Path, help="folder of weights of sequences, small ones")
     parser.add_argument("--seeds", type=Path, action="append", required=True, help="folder of streams to begin with")
     parser.add_argument("--minutes", type=float, default=40.0, help="end after so long, default 40")
     parser.add_argument("--streams", type=int, default=1_000_000, help="end after so many, default 1000000")
@@ -383,12 +443,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _import_all()
     else:
         _import_all()
-    from nacre.tools.mutation import Coder, Mutator
+    from nacre.bitstream import is_sequence
 
     pool = _seed_streams(options.seeds)
     with _counted_stages(options.environment) as stages:
-        target = Target(options.weights)
-        decoded = [way for way, outcome in map(target.run, pool) if outcome == "done" and way != "inspect"]
+        target = Target(options.weights, options.sequence_weights)
+        decoded = [way for way, outcome in map(target.run, pool) if outcome == "done" and "inspect" not in way]
         if not decoded:  # by then everything is loaded, too, before anything is measured
             print("fuzz: error: none of the seeds can be decoded with these weights", file=sys.stderr)
             return 2
@@ -399,7 +459,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name, lines in found.items():
                 print(f"{name:28} {lines['reached']:4} of {lines['lines']:4} lines, missing {lines['missing']}")
             return 0
-        campaign = Campaign(options, target, Mutator(Coder(options.weights), pool), stages)
+        mutators = _mutators(options.weights, options.sequence_weights, pool)
+        campaign = Campaign(options, target, lambda data: mutators[is_sequence(data)], stages)
         if options.engine == "plain":
             _plain(campaign, pool, Random(options.seed))
         else:
@@ -409,6 +470,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 (corpus / hashlib.sha1(data, usedforsecurity=False).hexdigest()).write_bytes(data)
             _guided(campaign, corpus, options.seed)
     return _conclude(campaign)
+
+
+def _mutators(weights: Path, sequence_weights: Path | None, pool: Sequence[bytes]) -> dict[bool, Any]:
+    """What mutates pictures, False, and sequences, True, with the seeds of each kind, or all where it has none."""
+    from nacre.bitstream import is_sequence
+    from nacre.tools.mutation import Coder, Mutator
+    from nacre.tools.sequence_mutation import SequenceCoder, SequenceMutator
+
+    kinds = {kind: [data for data in pool if is_sequence(data) == kind] or pool for kind in (False, True)}
+    pictures = Mutator(Coder(weights), kinds[False])
+    if sequence_weights is None:
+        return {False: pictures, True: Mutator(None, kinds[True])}
+    return {False: pictures, True: SequenceMutator(SequenceCoder(sequence_weights), kinds[True])}
 
 
 def _import_all() -> None:

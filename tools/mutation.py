@@ -32,11 +32,12 @@ from nacre.weights import load
 ALPHA = 0x03  # unit type
 REPAIRABLE_PIXELS = 1 << 15  # of a tile whose symbols are made right again
 _CRC_BYTES = 4
-_MADE_UP = "made-up symbols"  # the kind whose checks can always be made right
-_INTEGERS = (0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 255, 256, 4095, 4096, 32767, 32768, 65535)
-_LARGE = (1 << 16, (1 << 24) - 1, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
-_SIDES = (1, 1, 2, 15, 16, 17, 31, 33, 48, 63, 64, 65, 127, 128, 129)
-_SYMBOLS = (0, 1, -1, 2, -2, 63, -64, 127, -127, 128, -128, 255, 4095, -4096, MAX_SYMBOL, -MAX_SYMBOL)
+MADE_UP = "made-up symbols"
+"""The kind whose checks can always be made right."""
+INTEGERS = (0, 1, 2, 15, 16, 17, 63, 64, 65, 127, 128, 255, 256, 4095, 4096, 32767, 32768, 65535)
+LARGE = (1 << 16, (1 << 24) - 1, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1)
+SIDES = (1, 1, 2, 15, 16, 17, 31, 33, 48, 63, 64, 65, 127, 128, 129)
+SYMBOL_VALUES = (0, 1, -1, 2, -2, 63, -64, 127, -127, 128, -128, 255, 4095, -4096, MAX_SYMBOL, -MAX_SYMBOL)
 
 # Offsets from the payload's start, and from the end of the digest; (name, offset, bytes).
 _FRONT = (("width", 0, 4), ("height", 4, 4), ("bit depth", 8, 1), ("chroma", 9, 1), ("primaries", 10, 1),
@@ -135,7 +136,7 @@ class Coder:
         z, y = np.zeros(z_shape, np.int32), np.zeros(y_shape, np.int32)
         for array in (z, y):
             spots = few.random(array.shape) < random.choice((0.02, 0.2, 0.9))
-            array[spots] = few.choice(_SYMBOLS, int(spots.sum()))
+            array[spots] = few.choice(SYMBOL_VALUES, int(spots.sum()))
         if random.random() < 0.8:
             np.clip(z, -127, 127, out=z)
         live = min(header.live_channels, len(y))
@@ -151,10 +152,19 @@ class Coder:
 
 
 class Mutator:
-    """Makes one stream from another. `pool` holds streams that are right; parts of others are drawn from it."""
+    """Makes one stream from another. `pool` holds streams that are right; parts of others are drawn from it.
 
-    def __init__(self, coder: Coder, pool: Sequence[bytes]) -> None:
+    Without a coder no checks of tiles are made right.
+    """
+
+    versions: Sequence[int] = (0, 1, 2, 3, 255)
+    """Minor versions that streams now and then get."""
+    checked_share = 0.1
+    """Of streams with mutated units, how many get right checks."""
+
+    def __init__(self, coder: Coder | None, pool: Sequence[bytes]) -> None:
         self._coder, self._pool = coder, tuple(pool)
+        self.units, self.symbols = UNITS, SYMBOLS
 
     def mutate(self, data: bytes, random: Random, limit: int) -> Mutated:
         """A mutation of `data` of at most about `limit` bytes."""
@@ -167,19 +177,21 @@ class Mutator:
             return Mutated(join(*self._with_signature(*split(data), random)), kind, repaired=True, checked=False)
         head, parts = self._with_signature(*split(data), random)
         if draw < 0.8:
-            kind = random.choice(list(UNITS))
-            parts = UNITS[kind](parts, random, self._pool)
-            checked = random.random() < 0.1 and self._check(head, parts, random)
+            kind = random.choice(list(self.units))
+            parts = self.units[kind](parts, random, self._pool)
+            checked = random.random() < self.checked_share and self._check(head, parts, random)
         else:
-            kind = _MADE_UP if random.random() < 0.6 else random.choice(list(SYMBOLS))
+            kind = MADE_UP if random.random() < 0.6 else random.choice(list(self.symbols))
             if random.random() < 0.7 or not self._check(head, list(parts), random):  # mostly on streams that are right
                 head, parts = split(random.choice(self._pool))
-            parts = SYMBOLS[kind](parts, random, self._pool)
-            checked = self._check(head, parts, random, made_up=kind == _MADE_UP)
+            parts = self.symbols[kind](parts, random, self._pool)
+            checked = self._check(head, parts, random, made_up=kind == MADE_UP)
         return Mutated(join(head, parts), kind, repaired=True, checked=checked)
 
     def _check(self, head: bytes, parts: list[Part], random: Random, *, made_up: bool = False) -> bool:
         """Make the checks of all tiles right, in place; whether there were tiles and it could be done."""
+        if self._coder is None:
+            return False
         try:
             header = PictureHeader.parse(parts[0].payload, minor=head[-1])
             done = False
@@ -203,7 +215,7 @@ class Mutator:
         if not parts or (not head.startswith(SIGNATURE) and random.random() < 0.95):
             head, parts = split(random.choice(self._pool))
         if random.random() < 0.05:
-            head = SIGNATURE + bytes((0, random.choice((0, 1, 2, 3, 255))))
+            head = SIGNATURE + bytes((0, random.choice(self.versions)))
         return head, parts
 
 
@@ -249,7 +261,7 @@ def _repeat(data: bytes, random: Random, _: Pool) -> bytes:
 
 def _number(data: bytes, random: Random, _: Pool) -> bytes:
     place, width = _place(data, random), random.choice((1, 2, 4))
-    value = random.choice(_INTEGERS + _LARGE) % (1 << 8 * width)
+    value = random.choice(INTEGERS + LARGE) % (1 << 8 * width)
     return data[:place] + value.to_bytes(width, "little") + data[place + width :]
 
 
@@ -275,17 +287,17 @@ BYTES: Mapping[str, Callable[[bytes, Random, Pool], bytes]] = {
 }
 
 
-def _pick(parts: list[Part], random: Random, *types: int) -> int:
+def pick(parts: list[Part], random: Random, *types: int) -> int:
     """The place of a unit of one of the types, or of any unit where there is none."""
     places = [place for place, part in enumerate(parts) if part.type in types]
     return random.choice(places) if places else random.randrange(len(parts))
 
 
-def _payload(parts: list[Part], place: int, payload: bytes) -> list[Part]:
+def with_payload(parts: list[Part], place: int, payload: bytes) -> list[Part]:
     return [*parts[:place], Part(parts[place].type, payload), *parts[place + 1 :]]
 
 
-def _any_bytes(data: bytes, random: Random, pool: Pool) -> bytes:
+def any_bytes(data: bytes, random: Random, pool: Pool) -> bytes:
     return BYTES[random.choice(("flip bits", "set byte", "insert bytes", "delete bytes", "cut", "write integer"))](
         data, random, pool
     )
@@ -293,28 +305,28 @@ def _any_bytes(data: bytes, random: Random, pool: Pool) -> bytes:
 
 def _in_payload(parts: list[Part], random: Random, pool: Pool) -> list[Part]:
     place = random.randrange(len(parts))
-    return _payload(parts, place, _any_bytes(parts[place].payload, random, pool))
+    return with_payload(parts, place, any_bytes(parts[place].payload, random, pool))
 
 
 def _header_field(parts: list[Part], random: Random, _: Pool) -> list[Part]:
-    place = _pick(parts, random, UnitType.PICTURE_HEADER)
+    place = pick(parts, random, UnitType.PICTURE_HEADER)
     payload = bytearray(parts[place].payload)
     back = 15 + (payload[14] if len(payload) > 14 else 0) + 8
     fields = [*_FRONT, *((name, back + offset, width) for name, offset, width in _BACK)]
     for name, offset, width in random.sample(fields, random.choice((1, 1, 2, 3))):
         if name in ("width", "height") and random.random() < 0.9:
-            value = random.choice(_SIDES)
+            value = random.choice(SIDES)
         elif name in ("tile size", "tile margin") and random.random() < 0.7:
             value = random.choice((0, 16, 32, 64, 128))
         else:
-            value = random.choice((*_INTEGERS, *_LARGE, random.getrandbits(8 * width)))
+            value = random.choice((*INTEGERS, *LARGE, random.getrandbits(8 * width)))
         payload[offset : offset + width] = (value % (1 << 8 * width)).to_bytes(width, "little")
-    return _payload(parts, place, bytes(payload))
+    return with_payload(parts, place, bytes(payload))
 
 
 def _header_bytes(parts: list[Part], random: Random, pool: Pool) -> list[Part]:
-    place = _pick(parts, random, UnitType.PICTURE_HEADER)
-    return _payload(parts, place, _any_bytes(parts[place].payload, random, pool))
+    place = pick(parts, random, UnitType.PICTURE_HEADER)
+    return with_payload(parts, place, any_bytes(parts[place].payload, random, pool))
 
 
 def _drop(parts: list[Part], random: Random, _: Pool) -> list[Part]:
@@ -352,14 +364,14 @@ def _foreign_unit(parts: list[Part], random: Random, pool: Pool) -> list[Part]:
 
 
 def _tile_index(parts: list[Part], random: Random, _: Pool) -> list[Part]:
-    place = _pick(parts, random, UnitType.TILE, ALPHA)
+    place = pick(parts, random, UnitType.TILE, ALPHA)
     try:
         used = parse_varint(parts[place].payload)[1]
     except NacreError:
         used = 0
-    value = random.choice((0, 1, 2, 3, 5, *_INTEGERS, (1 << 32) - 1))
+    value = random.choice((0, 1, 2, 3, 5, *INTEGERS, (1 << 32) - 1))
     index = random.choice((pack_varint(value), random.randbytes(5), b"\x80\0", b"\xff" * 5))
-    return _payload(parts, place, index + parts[place].payload[used:])
+    return with_payload(parts, place, index + parts[place].payload[used:])
 
 
 def _alpha_plane(parts: list[Part], random: Random, pool: Pool) -> list[Part]:
@@ -367,15 +379,15 @@ def _alpha_plane(parts: list[Part], random: Random, pool: Pool) -> list[Part]:
     places = [place for place, part in enumerate(parts) if part.type == ALPHA]
     raw = random.choice((b"", bytes(random.choice((1, 64, 561, 4096, 200_000))), random.randbytes(100)))
     if not places:
-        place = _pick(parts, random, UnitType.TILE)
+        place = pick(parts, random, UnitType.TILE)
         unit = Part(ALPHA, b"\0" + bytes((random.randrange(4),)) + zlib.compress(raw, 9))
         return [*parts[: place + 1], unit, *parts[place + 1 :]]
     place = random.choice(places)
     payload = parts[place].payload
     with suppress(zlib.error):
-        raw = _any_bytes(zlib.decompress(payload[2:]), random, pool) if random.random() < 0.7 else raw
+        raw = any_bytes(zlib.decompress(payload[2:]), random, pool) if random.random() < 0.7 else raw
     packed = zlib.compress(raw, random.choice((0, 1, 9)))
-    return _payload(parts, place, payload[:1] + bytes((random.choice((0, 1, 2, 3, 255)),)) + packed)
+    return with_payload(parts, place, payload[:1] + bytes((random.choice((0, 1, 2, 3, 255)),)) + packed)
 
 
 UNITS: Mapping[str, Callable[[list[Part], Random, Pool], list[Part]]] = {
@@ -394,28 +406,28 @@ UNITS: Mapping[str, Callable[[list[Part], Random, Pool], list[Part]]] = {
 
 def _code(parts: list[Part], random: Random, pool: Pool) -> list[Part]:
     """The range coder's bytes of a tile."""
-    place = _pick(parts, random, UnitType.TILE)
+    place = pick(parts, random, UnitType.TILE)
     payload = parts[place].payload
-    return _payload(parts, place, payload[:5] + _any_bytes(payload[5:], random, pool))
+    return with_payload(parts, place, payload[:5] + any_bytes(payload[5:], random, pool))
 
 
 def _cut_code(parts: list[Part], random: Random, _: Pool) -> list[Part]:
-    place = _pick(parts, random, UnitType.TILE)
+    place = pick(parts, random, UnitType.TILE)
     payload = parts[place].payload
-    return _payload(
+    return with_payload(
         parts, place, payload[:5] + payload[5 : 5 + random.randrange(max(len(payload) - 4, 1))].rstrip(b"\0")
     )
 
 
 def _header_under_symbols(parts: list[Part], random: Random, _: Pool) -> list[Part]:
     """Quality, live channels, skip threshold: the same code gives other symbols."""
-    place = _pick(parts, random, UnitType.PICTURE_HEADER)
+    place = pick(parts, random, UnitType.PICTURE_HEADER)
     payload = bytearray(parts[place].payload)
     back = 15 + (payload[14] if len(payload) > 14 else 0) + 8
     payload[back : back + 2] = random.randrange(MAX_QUALITY + 1).to_bytes(2, "little")
     payload[back + 2 : back + 4] = random.randrange(1, 26).to_bytes(2, "little")
     payload[back + 4 : back + 5] = bytes((random.randrange(64),))
-    return _payload(parts, place, bytes(payload))
+    return with_payload(parts, place, bytes(payload))
 
 
 def _unchanged(parts: list[Part], _random: Random, _: Pool) -> list[Part]:
@@ -426,5 +438,5 @@ SYMBOLS: Mapping[str, Callable[[list[Part], Random, Pool], list[Part]]] = {
     "code bytes": _code,
     "cut code": _cut_code,
     "other tables": _header_under_symbols,
-    _MADE_UP: _unchanged,
+    MADE_UP: _unchanged,
 }

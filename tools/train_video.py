@@ -34,7 +34,7 @@ MEASURE_FRAMES = 8
 GOP = 32  # of which one frame is intra, in J
 MINIMUM_SIDE = 256
 KINDS = ("intra", "predicted")
-INTRA_BONUS = 12.0  # what an intra frame's quality is above that of the others, at most, drawn for each rollout
+INTRA_BONUS = (8.0, 22.0)  # what an intra frame's quality is above that of the others, drawn for each rollout
 
 
 class VideoModel(nn.Module):
@@ -133,7 +133,7 @@ class VideoLeg(Leg[VideoModel]):
             self.rollout, self.time, self.reference = self.sampler.batch(options.batch, length), 0, None
             strata = (torch.arange(options.batch) + torch.rand(options.batch)) / options.batch
             self.quality = (strata * 100.0).to(self.device)
-            bonus = INTRA_BONUS * torch.rand(options.batch).to(self.device)
+            bonus = torch.empty(options.batch).uniform_(*INTRA_BONUS).to(self.device)
             self.intra_quality = (self.quality + bonus).clamp_max(100.0)
         if self.reference is None and not self.trains_intra:
             with torch.no_grad():
@@ -153,7 +153,10 @@ class VideoLeg(Leg[VideoModel]):
 
     @torch.no_grad()
     def measure(self) -> tuple[dict[str, float], str]:
-        """J of intra and predicted frames and of a GOP, on the centre of the validation shots, rounded symbols."""
+        """J of intra and predicted frames and of a GOP, on the centre of the validation shots, rounded symbols.
+
+        Intra frames have a better quality than lambda asks for, as an encoder gives them.
+        """
         self.average.eval()
         numbers: dict[str, float] = {}
         totals = {"intra": 0.0, "predicted": 0.0}
@@ -164,13 +167,18 @@ class VideoLeg(Leg[VideoModel]):
                 rollout = stack(self.validation[first : first + 10])
                 count = len(rollout.luma)
                 quality = torch.full((count,), lambda_to_quality(lmbda), device=self.device)
+                intra_quality = (quality + sum(INTRA_BONUS) / 2).clamp_max(100.0)
                 lambdas = torch.full((count,), lmbda, device=self.device)
                 reference: Planes | None = None
                 for time in range(MEASURE_FRAMES):
                     prediction = reference and predict(reference, rollout.fields[:, time - 1])
                     with torch.autocast(self.device.type, torch.bfloat16):
                         reference, cost, rate, error = self.average.code(
-                            rollout.planes(time, self.device), prediction, quality, lambdas, hard=True
+                            rollout.planes(time, self.device),
+                            prediction,
+                            intra_quality if prediction is None else quality,
+                            lambdas,
+                            hard=True,
                         )
                     rows.append((time > 0, torch.stack([cost, rate, error]).double().mean(1)))
             for kind, predicted in (("intra", False), ("predicted", True)):
