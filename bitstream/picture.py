@@ -198,6 +198,8 @@ class PictureReader:
         unit = next(self._reader)
         if unit.type != UnitType.PICTURE_HEADER:
             msg = f"the first unit is {unit_name(unit.type)}, must be PICTURE_HEADER"
+            if unit.type == UnitType.SEQUENCE_HEADER:
+                msg += ": the stream is a clip, not a picture"
             raise FormatError(msg)
         self._pass(unit)
         self._header_payload = unit.payload

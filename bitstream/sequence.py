@@ -249,6 +249,8 @@ class SequenceReader:
         unit = next(reader)
         if unit.type != UnitType.SEQUENCE_HEADER:
             msg = f"the first unit is {unit_name(unit.type)}, must be SEQUENCE_HEADER"
+            if unit.type == UnitType.PICTURE_HEADER:
+                msg += ": the stream is a picture, not a clip"
             raise FormatError(msg)
         self.version = reader.version
         if self.version[1] < SEQUENCE_MINOR:
