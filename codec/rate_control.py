@@ -2,8 +2,8 @@
 
 The size of a frame is modelled as bits = 2^(a + b * quality), with an own `a` for intra and for predicted frames that
 follows what is coded, and one slope `b`. A group of pictures has a budget, of which the intra frame gets as many times
-a predicted frame's share as it costs at the same quality. What has been spent beyond the plan is taken back over the
-next second. With a maximum rate, a buffer of the decoder is followed as well: bits arrive at that rate, a frame is
+a predicted frame's share as it costs at its quality. What has been spent beyond the plan is taken back within about a
+second. With a maximum rate, a buffer of the decoder is followed as well: bits arrive at that rate, a frame is
 taken out whole at its time, and none may be larger than what has arrived.
 """
 
@@ -18,7 +18,7 @@ _SLOPE_RANGE = (2.5 / MAX_QUALITY, 9.0 / MAX_QUALITY)
 _START = {True: 0.5, False: 0.08}  # bits per pixel at quality 50, to begin with
 _FOLLOW = 0.35  # share of a new frame in the running estimates
 _STEP = 6.0  # largest change of quality between predicted frames
-_RECOVERY_SECONDS = 1.0
+_RECOVERY_SECONDS = 0.7
 _BUFFER_SHARE = {True: 0.8, False: 0.5}  # of what has arrived, that a frame is planned to take at most
 _FIRST_FULLNESS = 0.9
 
@@ -57,16 +57,17 @@ class RateControl:
         frame_rate: frames per second.
         gop: frames from one intra frame to the next.
         pixels: luma samples of a frame.
+        bonus: what the quality of intra frames is to be above that of the others.
     """
 
-    def __init__(self, goal: RateGoal, frame_rate: float, gop: int, pixels: int) -> None:
-        self._goal, self._rate, self._gop = goal, frame_rate, gop
+    def __init__(self, goal: RateGoal, frame_rate: float, gop: int, pixels: int, bonus: float = 0.0) -> None:
+        self._goal, self._rate, self._gop, self._bonus = goal, frame_rate, gop, bonus
         self._share = goal.bitrate / frame_rate
         self._level = {intra: math.log2(density * pixels) - 50 * _SLOPE for intra, density in _START.items()}
         self._slope = _SLOPE
         self._quality: float | None = None
         self._last: dict[bool, tuple[float, float]] = {}
-        self._debt = 0.0
+        self._spent, self._frames, self._since = 0, 0, 0  # bits, frames, and of these those of the group
         self._fullness = None if goal.buffer is None else _FIRST_FULLNESS * goal.buffer
 
     @property
@@ -81,7 +82,7 @@ class RateControl:
 
     def quality(self, *, intra: bool) -> float:
         """For the next frame."""
-        target = self._plan(intra) - self._debt / max(1.0, self._rate * _RECOVERY_SECONDS)
+        target = self._plan(intra) - self._debt(intra) / max(1.0, self._rate * _RECOVERY_SECONDS)
         target = max(target, 0.1 * self._plan(intra))
         if self._fullness is not None:
             target = min(target, max(1.0, _BUFFER_SHARE[intra] * self._fullness))
@@ -106,10 +107,9 @@ class RateControl:
                 slope = min(max((cost - cost_before) / (quality - before), _SLOPE_RANGE[0]), _SLOPE_RANGE[1])
                 self._slope += 0.2 * _FOLLOW * (slope - self._slope)
         follow = _FOLLOW if intra in self._last else 1.0
-        if not self._last:
-            # so that the sum swings about the average, whenever the clip ends, and not above it
-            self._debt += (self._plan(intra=True) - self._share) / 2
-        self._debt += bits - self._plan(intra)
+        self._spent += bits
+        self._frames += 1
+        self._since = 1 if intra else self._since + 1
         self._level[intra] += follow * (cost - quality * self._slope - self._level[intra])
         self._last[intra] = (quality, cost)
         self._quality = quality
@@ -118,9 +118,19 @@ class RateControl:
             assert self._goal.maximum is not None
             self._fullness = min(self._fullness - bits + self._goal.maximum / self._rate, self._goal.buffer)
 
+    def _debt(self, intra: bool) -> float:
+        """Bits spent beyond the plan before the next frame.
+
+        The plan swings about the average, so that the sum is near it whenever the clip ends, and not above it.
+        """
+        since = 0 if intra else self._since
+        whole, rest = self._plan(intra=True), self._plan(intra=False)
+        planned = (self._frames - since) * self._share - (whole - self._share) / 2
+        return self._spent - planned - (whole + (since - 1) * rest if since else 0.0)
+
     def _plan(self, intra: bool) -> float:
         """The share of a frame in its group's budget, bits."""
-        ratio = math.exp2(self._level[True] - self._level[False])
+        ratio = math.exp2(self._level[True] + self._slope * self._bonus - self._level[False])
         ratio = min(max(ratio, 1.0), float(4 * self._gop))
         share = self._share * self._gop / (self._gop - 1 + ratio)
         return share * ratio if intra else share

@@ -81,7 +81,7 @@ class SequenceEncoder:
         self._control = None
         if plan.goal is not None:
             rate = float(info.frame_rate or DEFAULT_RATE)
-            self._control = RateControl(plan.goal, rate, plan.gop, info.width * info.height)
+            self._control = RateControl(plan.goal, rate, plan.gop, info.width * info.height, INTRA_BONUS)
         self.frames = 0
         """Frames written so far."""
         self._since = 0  # frames of the GOP that is being written
