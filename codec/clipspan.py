@@ -21,7 +21,9 @@ _BEHIND = 1  # seconds behind its end that a part is still looked for sound in
 class Source(Protocol):
     """Where the frames and packets of a clip come from."""
 
-    tracks: tuple[TrackUnit, ...]
+    @property
+    def tracks(self) -> tuple[TrackUnit, ...]:
+        """Its audio and subtitle tracks; of a damaged stream some may be missing. Complete as `info`."""
 
     @property
     def info(self) -> ClipInfo:
@@ -58,7 +60,7 @@ class Span:
                 elif time >= self.start or not self.start:
                     yield replace(item, pts=item.pts - round(self.start / base)) if self.start else item
                 continue
-            track = source.tracks[item.track]
+            track = next(track for track in source.tracks if track.number == item.track)
             seconds = packet_time(item, track)
             if self._end is not None and seconds is not None and seconds >= self._end:
                 ended.add(item.track)

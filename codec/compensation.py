@@ -33,6 +33,7 @@ from nacre.bitstream.interpolation import (
     TAP_TOTAL,
     WINDOW_TOTAL,
 )
+from nacre.parallel import at_once
 
 Plane = NDArray[np.uint8]
 Field = NDArray[np.int16]
@@ -46,11 +47,11 @@ class Planes(NamedTuple):
     cr: Plane
 
 
-def compensate(reference: Planes, field: Field) -> Planes:
+def compensate(reference: Planes, field: Field, threads: int = 1) -> Planes:
     """The prediction of a frame, of the reference's size: the same samples whichever form computes it.
 
     reference: luma (H, W), chroma (H / 2, W / 2) with H and W multiples of 8; field: int16 (2, H / 8, W / 8), dy
-    before dx, in quarter luma samples, -512..512.
+    before dx, in quarter luma samples, -512..512. threads: how many work on it, where it is compiled.
 
     Raises InputError: shapes or types that do not fit, vectors outside the range.
     """
@@ -58,8 +59,12 @@ def compensate(reference: Planes, field: Field) -> Planes:
     fast = fast_form()
     if fast is None:
         return compensate_reference(reference, field)
-    luma = fast.predict_luma(reference.luma, field)
-    return Planes(luma, *fast.predict_chroma(reference.cb, reference.cr, field))
+    chroma, luma = at_once(
+        threads,
+        lambda: fast.predict_chroma(reference.cb, reference.cr, field),
+        lambda: fast.predict_luma(reference.luma, field),
+    )
+    return Planes(luma, *chroma)
 
 
 def compensate_reference(reference: Planes, field: Field) -> Planes:

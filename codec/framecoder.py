@@ -8,12 +8,15 @@
     frame ------------------------------------> analysis -> context -> synthesis --> frame as decoded, next reference
 
 An intra frame has neither motion nor prediction. Decoding reads the motion, z and y of a frame in integers alone; only
-then it turns to floating point, and rounds what comes of it to the 8-bit samples that the next frame refers to.
+then it turns to floating point, and rounds what comes of it to the 8-bit samples that the next frame refers to. So the
+range coder works beside networks: on the same frame when encoding, on the next one when decoding. It has the calling
+thread, for it is Python; the networks, in another, need the interpreter for a moment only.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +35,7 @@ from nacre.framepatches import Patches, to_patches, to_planes
 from nacre.latentcoder import Conditions, Float32Array, LatentCoder, part, position
 from nacre.motion_field import to_field, to_symbols
 from nacre.motion_search import search
+from nacre.parallel import timed_at_once
 from nacre.stopwatch import Stopwatch
 from nacre.weights.sequence import SequenceWeights
 from nacre.weights.store import ANALYSIS, SYNTHESIS, Weights
@@ -81,7 +85,7 @@ class FrameCoder:
     """
 
     def __init__(self, weights: SequenceWeights, threads: int) -> None:
-        self.weights = weights
+        self.weights, self._threads = weights, threads
         self._intra = _Networks(weights.intra, threads)
         self._predicted = _Networks(weights.predicted, threads)
         self._motion_tables = TableSet.from_arrays(part(weights.predicted.arrays("entropy.npz"), "m."))
@@ -97,8 +101,8 @@ class FrameCoder:
     ) -> Motion:
         """The motion from a frame to its reference; previous: that of the frame before, None where it has none."""
         with stopwatch.part("motion"):
-            field = search(reference.luma, frame.luma, _motion_lambda(quality), previous)
-            return Motion(field, to_symbols(field), compensate(reference, field))
+            field = search(reference.luma, frame.luma, _motion_lambda(quality), previous, self._threads)
+            return Motion(field, to_symbols(field), compensate(reference, field, self._threads))
 
     def encode(
         self,
@@ -126,18 +130,33 @@ class FrameCoder:
             z_symbols = z[0].astype(np.int32)
             index = latent.scale(z_symbols, latent.row(quality))
             rounding = latent.rounding(index, latent.live_channels(quality), rows, columns)
-            symbols, y_hat = latent.choose(["symbols", "y_hat"], y, z, rounding, conditions)
+        encoder = SymbolEncoder()
+
+        def choose(clock: Stopwatch) -> list[Float32Array]:
+            with clock.part("entropy networks"):
+                return latent.choose(["symbols", "y_hat"], y, z, rounding, conditions)
+
+        def code_motion(clock: Stopwatch) -> None:
+            if motion is not None:
+                with clock.part("coder"):
+                    encode_motion(encoder, motion.symbols, self._motion_tables, previous)
+
+        (symbols, y_hat), _ = timed_at_once(self._threads, stopwatch, choose, code_motion)
         np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
         coded = symbols[0, :, :rows, :columns].astype(np.int16)
         live = _live(coded, intra=motion is None)
-        with stopwatch.part("coder"):
-            encoder = SymbolEncoder()
-            if motion is not None:
-                encode_motion(encoder, motion.symbols, self._motion_tables, previous)
-            latent.encode(encoder, z_symbols, coded, index[:, :rows, :columns], quality, live)
-            payload = encoder.finish()
-            check = _check(z_symbols, coded[:live], None if motion is None else motion.symbols)
-        return CodedFrame(payload, check, live, networks.synthesize(y_hat, quality, conditions, stopwatch))
+
+        def synthesize(clock: Stopwatch) -> Planes:
+            return networks.synthesize(y_hat, quality, conditions, clock)
+
+        def code_latent(clock: Stopwatch) -> tuple[bytes, int]:
+            with clock.part("coder"):
+                latent.encode(encoder, z_symbols, coded, index[:, :rows, :columns], quality, live)
+                check = _check(z_symbols, coded[:live], None if motion is None else motion.symbols)
+                return encoder.finish(), check
+
+        planes, (payload, check) = timed_at_once(self._threads, stopwatch, synthesize, code_latent)
+        return CodedFrame(payload, check, live, planes)
 
     def decode_symbols(
         self,
@@ -172,9 +191,16 @@ class FrameCoder:
         return FrameSymbols(motion, symbols)
 
     def reconstruct(
-        self, symbols: FrameSymbols, reference: Planes | None, coding: FrameCoding, stopwatch: Stopwatch
+        self,
+        symbols: FrameSymbols,
+        reference: Planes | None,
+        coding: FrameCoding,
+        stopwatch: Stopwatch,
+        meanwhile: Callable[[Stopwatch], object] | None = None,
     ) -> Planes:
         """The planes, padded, of decoded symbols; reference: those of the frame before, of no use to an intra frame.
+
+        meanwhile: further work, which raises nothing and is done beside the networks where there are threads for it.
 
         Raises FormatError: motion vectors outside the legal range.
         """
@@ -183,12 +209,19 @@ class FrameCoder:
         if symbols.motion is not None:
             assert reference is not None
             with stopwatch.part("motion"):
-                prediction = to_patches(compensate(reference, to_field(symbols.motion)))
+                prediction = to_patches(compensate(reference, to_field(symbols.motion), self._threads))
         conditions = _conditions(prediction)
-        with stopwatch.part("entropy networks"):
-            rows, columns = y_grid(*padded_size(coding.width, coding.height))
-            y_hat = networks.latent.latent(symbols.latent, rows, columns, conditions)
-        return networks.synthesize(y_hat, coding.quality, conditions, stopwatch)
+        rows, columns = y_grid(*padded_size(coding.width, coding.height))
+
+        def synthesize(clock: Stopwatch) -> Planes:
+            with clock.part("entropy networks"):
+                y_hat = networks.latent.latent(symbols.latent, rows, columns, conditions)
+            return networks.synthesize(y_hat, coding.quality, conditions, clock)
+
+        if meanwhile is None:
+            return synthesize(stopwatch)
+        planes: Planes = timed_at_once(self._threads, stopwatch, synthesize, meanwhile)[0]
+        return planes
 
     def _networks(self, predicted: bool) -> _Networks:
         return self._predicted if predicted else self._intra

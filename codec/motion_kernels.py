@@ -245,14 +245,24 @@ def _quarter_difference(current: Samples, halves: Samples, row: int, column: int
 
 @compiled
 def quarter_search(
-    current: Samples, halves: Samples, coarse: Vectors, weight: float, limit: int, vectors: Vectors, costs: Samples
+    current: Samples,
+    halves: Samples,
+    coarse: Vectors,
+    weight: float,
+    limit: int,
+    vectors: Vectors,
+    costs: Samples,
+    start: int,
+    stop: int,
 ) -> None:
     """Refines vectors (2, H / 8, W / 8), in quarter samples, first by half samples, then by quarters.
+
+    Only the rows from start to stop, so that several threads may work on one frame; so does `merge`.
 
     coarse (2, H / 16, W / 16): what differences are counted from, in quarter samples. costs (H / 8, W / 8) becomes the
     sums of absolute differences at the vectors found.
     """
-    for row in range(vectors.shape[1]):
+    for row in range(start, stop):
         for column in range(vectors.shape[2]):
             mid_y, mid_x = coarse[0, row // 2, column // 2], coarse[1, row // 2, column // 2]
             best_y, best_x = vectors[0, row, column], vectors[1, row, column]
@@ -285,6 +295,8 @@ def merge(
     vectors: Vectors,
     costs: Samples,
     choice: NDArray[np.uint8],
+    start: int,
+    stop: int,
 ) -> None:
     """One level of the quadtree from the bottom: for each block, whether it is split, and its vector.
 
@@ -297,7 +309,7 @@ def merge(
     """
     candidates = np.empty((10, 2), np.int32)
     best_whole = np.empty(2, np.int32)
-    for row in range(vectors.shape[1]):
+    for row in range(start, stop):
         for column in range(vectors.shape[2]):
             count = 0
             for k in range(4):

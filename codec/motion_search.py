@@ -7,7 +7,8 @@ sum of absolute differences and weighted bits is least. Nothing here is part of 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -16,6 +17,10 @@ from numpy.typing import NDArray
 from nacre.bitstream.errors import BackendError, InputError
 from nacre.bitstream.interpolation import BLOCK, LUMA_TAPS, MAX_VECTOR, ROOT_BLOCK, TAP_TOTAL
 from nacre.compensation import Field, Plane
+from nacre.parallel import at_once
+
+Samples = NDArray[np.float32]
+Vectors = NDArray[np.int32]
 
 _LEVELS = 4  # of the pyramid; blocks of 8x8 at level l are blocks of the quadtree of 8 << l luma samples
 _QUARTERS = 4
@@ -23,13 +28,13 @@ _COARSE_RADIUS = 12  # samples of the coarsest level, tried without exception: 9
 _HALF_TAPS = np.array(LUMA_TAPS[2], np.float32) / TAP_TOTAL
 
 
-def search(reference: Plane, current: Plane, lmbda: float, previous: Field | None = None) -> Field:
+def search(reference: Plane, current: Plane, lmbda: float, previous: Field | None = None, threads: int = 1) -> Field:
     """The motion field that predicts the luma plane `current` from `reference`: int16 (2, H64 / 8, W64 / 8).
 
     Planes are uint8 (H, W); H64 and W64 are their sides, rounded up to multiples of 64, to which samples at the edge
     are repeated. A bit of the field may cost `lmbda` of the sum of absolute differences. previous: the field of the
     frame before, whose vectors are tried. Blocks of 64, 32 or 16 samples that share a vector are those that the
-    quadtree does not split.
+    quadtree does not split. threads: how many work on it; the field is the same.
 
     Raises InputError: shapes that do not fit; BackendError: numba is not installed.
     """
@@ -42,18 +47,33 @@ def search(reference: Plane, current: Plane, lmbda: float, previous: Field | Non
         msg = f"previous field is {previous.shape}, legal is {(2, height // BLOCK, width // BLOCK)}"
         raise InputError(msg)
     margins = ((0, height - current.shape[0]), (0, width - current.shape[1]))
-    reference, current = np.pad(reference, margins, mode="edge"), np.pad(current, margins, mode="edge")
-    references, currents = _pyramid(reference), _pyramid(current)
+    if (height, width) != current.shape:
+        reference, current = np.pad(reference, margins, mode="edge"), np.pad(current, margins, mode="edge")
+    fine, finest = current.astype(np.float32), reference.astype(np.float32)
+    padded = np.pad(finest, kernels.MARGIN, mode="edge")
+    halves = np.empty((4, *padded.shape), np.float32)
     hint = np.zeros((2, height // BLOCK, width // BLOCK), np.int32) if previous is None else previous.astype(np.int32)
+    _, found = at_once(
+        threads,
+        lambda: kernels.half_samples(padded, _HALF_TAPS, halves),
+        lambda: _whole_vectors(fine, finest, padded, hint, lmbda),
+    )
+    return _quadtree(fine, halves, found, lmbda, threads)
+
+
+def _whole_vectors(current: Samples, reference: Samples, padded: Samples, hint: Vectors, lmbda: float) -> list[Vectors]:
+    """Vectors of whole samples, in quarters, for blocks of 8, 16, 32 and 64 samples; padded: the reference."""
+    kernels = _kernels()
+    currents, references = _pyramid(current), _pyramid(reference)
     vectors = np.zeros((2, 1, 1), np.int32)
     found = []
     for level in reversed(range(_LEVELS)):
         coarse = vectors
-        vectors = np.empty((2, (height >> level) // BLOCK, (width >> level) // BLOCK), np.int32)
+        vectors = np.empty((2, len(currents[level]) // BLOCK, currents[level].shape[1] // BLOCK), np.int32)
         unit = _QUARTERS << level
         kernels.whole_search(
             currents[level],
-            np.pad(references[level], kernels.MARGIN, mode="edge"),
+            padded if level == 0 else np.pad(references[level], kernels.MARGIN, mode="edge"),
             coarse,
             np.ascontiguousarray(hint[:, :: 1 << level, :: 1 << level]) // unit,
             unit,
@@ -62,11 +82,7 @@ def search(reference: Plane, current: Plane, lmbda: float, previous: Field | Non
             vectors,
         )
         found.append(np.clip(vectors * unit, -MAX_VECTOR, MAX_VECTOR))
-    halves = _halves(references[0])
-    vectors = found[-1]
-    costs = np.empty(vectors.shape[1:], np.float32)
-    kernels.quarter_search(currents[0], halves, found[-2], lmbda, MAX_VECTOR, vectors, costs)
-    return _quadtree(currents[0], halves, found[::-1], costs, lmbda)
+    return found[::-1]
 
 
 @cache
@@ -80,9 +96,9 @@ def _kernels() -> ModuleType:
     return motion_kernels
 
 
-def _pyramid(plane: Plane) -> list[NDArray[np.float32]]:
-    """The plane and its means of 2x2, 4x4 and 8x8 samples, float32."""
-    levels = [plane.astype(np.float32)]
+def _pyramid(plane: Samples) -> list[Samples]:
+    """The plane and its means of 2x2, 4x4 and 8x8 samples."""
+    levels = [plane]
     for _ in range(_LEVELS - 1):
         fine = levels[-1]
         rows = fine[::2] + fine[1::2]
@@ -90,33 +106,38 @@ def _pyramid(plane: Plane) -> list[NDArray[np.float32]]:
     return levels
 
 
-def _halves(reference: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What `motion_kernels.half_samples` makes of the padded reference."""
-    padded = np.pad(reference, _kernels().MARGIN, mode="edge")
-    halves = np.empty((4, *padded.shape), np.float32)
-    _kernels().half_samples(padded, _HALF_TAPS, halves)
-    return halves
+def _quadtree(current: Samples, halves: Samples, found: list[Vectors], lmbda: float, threads: int) -> Field:
+    """The field of the best quadtree; found: vectors of blocks of 8, 16, 32 and 64 samples, in quarters."""
+    kernels = _kernels()
+    # of the quadtree's best vectors where those above a block are not known yet
+    levels = [found[0], *(np.empty_like(vectors) for vectors in found[1:])]
+    costs = [np.empty(vectors.shape[1:], np.float32) for vectors in levels]
+    choices = [np.empty(vectors.shape[1:], np.uint8) for vectors in levels[1:]]
 
+    def work(start: int, stop: int) -> None:
+        """The rows of root blocks from start to stop."""
+        rows = start << (_LEVELS - 1), stop << (_LEVELS - 1)
+        kernels.quarter_search(current, halves, found[1], lmbda, MAX_VECTOR, levels[0], costs[0], *rows)
+        for level in range(_LEVELS - 1):
+            kernels.merge(
+                current,
+                halves,
+                levels[level],
+                costs[level],
+                found[level + 1],
+                1 << level,
+                lmbda,
+                levels[level + 1],
+                costs[level + 1],
+                choices[level],
+                *(row >> (level + 1) for row in rows),
+            )
 
-def _quadtree(
-    current: NDArray[np.float32],
-    halves: NDArray[np.float32],
-    found: list[NDArray[np.int32]],
-    costs: NDArray[np.float32],
-    lmbda: float,
-) -> Field:
-    """The field of the best quadtree; found: vectors in quarter samples of blocks of 8, 16, 32 and 64 samples."""
-    vectors, choices, levels = found[0], [], [found[0]]
-    for level in range(_LEVELS - 1):
-        coarse = np.empty_like(found[level + 1])
-        coarse_costs = np.empty(coarse.shape[1:], np.float32)
-        choice = np.empty(coarse.shape[1:], np.uint8)
-        _kernels().merge(
-            current, halves, vectors, costs, found[level + 1], 1 << level, lmbda, coarse, coarse_costs, choice
-        )
-        vectors, costs = coarse, coarse_costs
-        choices.append(choice)
-        levels.append(vectors)
+    roots = levels[-1].shape[1]
+    bands = min(threads, roots)
+    edges = [roots * band // bands for band in range(bands + 1)]
+    at_once(threads, *(partial(work, *edge) for edge in pairwise(edges)))
+    vectors = levels[-1]
     inherited = np.zeros(vectors.shape[1:], bool)  # whether the vector of a block around holds for all of it
     for level in reversed(range(_LEVELS - 1)):
         choice = choices[level]

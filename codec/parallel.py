@@ -1,4 +1,4 @@
-"""Work on threads with results in order, and few pieces of it at a time."""
+"""Work on threads with results in order: a few pieces of many at a time, or a few pieces at once."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from nacre.stopwatch import Stopwatch
 
@@ -73,3 +74,44 @@ class Workers:
             return future.result()
         finally:
             self._waited += time.perf_counter() - start
+
+
+def at_once(threads: int, *works: Callable[[], Any]) -> list[Any]:
+    """What each of the functions gives, in order: one after the other with one thread, otherwise all at the same time.
+
+    The last one runs in the calling thread. No thread is left when this returns or raises; what is raised is the error
+    of the last function, or else of the first that has one.
+    """
+    if threads == 1:
+        return [work() for work in works]
+    futures: list[Future[Any]] = [Future() for _ in works[1:]]
+    helpers = []
+    try:
+        for future, work in zip(futures, works, strict=False):
+            helper = threading.Thread(target=_settle, args=(future, work), name="nacre")
+            helper.start()
+            helpers.append(helper)
+        last = works[-1]()
+    finally:
+        for helper in helpers:
+            helper.join()
+    return [*(future.result() for future in futures), last]
+
+
+def timed_at_once(threads: int, stopwatch: Stopwatch, *works: Callable[[Stopwatch], Any]) -> list[Any]:
+    """The same with functions that charge their time, to be called inside of `rest`."""
+    if threads == 1:
+        return [work(stopwatch) for work in works]
+    clocks = [Stopwatch() for _ in works]
+    start = time.perf_counter()
+    try:
+        return at_once(threads, *map(partial, works, clocks))
+    finally:
+        stopwatch.charge(time.perf_counter() - start, clocks)
+
+
+def _settle(future: Future[Any], work: Callable[[], Any]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # handed to the caller
+        future.set_exception(error)

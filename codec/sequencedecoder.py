@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from nacre.bitstream.errors import FormatError
+from typing import NamedTuple
+
+from nacre.bitstream.errors import FormatError, NacreError
 from nacre.bitstream.frames import FrameUnit
 from nacre.bitstream.sequence import LostFrames, SequenceReader
 from nacre.bitstream.tracks import PacketUnit
@@ -11,8 +13,16 @@ from nacre.compensation import Planes
 from nacre.entropy.motion import MotionSymbols
 from nacre.framecoder import FrameCoder, FrameCoding, FrameSymbols
 from nacre.framepatches import crop
+from nacre.motion_field import to_field
 from nacre.sources import naming
 from nacre.stopwatch import Stopwatch
+
+
+class _Parsed(NamedTuple):
+    """A frame whose symbols were decoded in advance: they, or what is wrong with them."""
+
+    item: FrameUnit
+    result: FrameSymbols | NacreError
 
 
 class SequenceDecoder:
@@ -26,6 +36,7 @@ class SequenceDecoder:
         self._reader, self._coder, self._stopwatch, self._keep_going = reader, coder, stopwatch, keep_going
         self._reference: Planes | None = None
         self._motion: MotionSymbols | None = None
+        self._parsed: _Parsed | None = None
         self._whole = True
         self._losses: list[str] = []
 
@@ -36,11 +47,16 @@ class SequenceDecoder:
 
     def restart(self) -> None:
         """Forget the frame before: the next one is an intra frame."""
-        self._reference = self._motion = None
+        self._reference = self._motion = self._parsed = None
         self._whole = True
 
-    def decode(self, item: FrameUnit | PacketUnit | LostFrames) -> Frame | PacketUnit | None:
-        """What a reader's item is; None for frames that are lost."""
+    def decode(
+        self, item: FrameUnit | PacketUnit | LostFrames, following: FrameUnit | None = None
+    ) -> Frame | PacketUnit | None:
+        """What a reader's item is; None for frames that are lost.
+
+        following: the next frame, where it is known. Its symbols are decoded in advance, beside this one's samples.
+        """
         if isinstance(item, PacketUnit):
             return item
         if isinstance(item, LostFrames):
@@ -49,7 +65,7 @@ class SequenceDecoder:
             if not self._whole and not item.key:
                 return None
             try:
-                planes = self._frame(item)
+                planes = self._frame(item, following)
             except FormatError as error:
                 if not self._keep_going:
                     raise
@@ -62,19 +78,36 @@ class SequenceDecoder:
     def symbols(self, item: FrameUnit) -> int:
         """Decode a frame's symbols alone; how many there are."""
         with naming(f"frame {item.number}"):
-            symbols = self._symbols(item)
+            symbols = self._symbols(item, self._stopwatch)
+            if symbols.motion is not None:
+                to_field(symbols.motion)  # vectors in the legal range
         motion = 0 if symbols.motion is None else len(symbols.motion.in_order())
         return motion + symbols.latent.z.size + symbols.latent.y[: item.live_channels].size
 
-    def _frame(self, item: FrameUnit) -> Planes:
-        symbols = self._symbols(item)
+    def _frame(self, item: FrameUnit, following: FrameUnit | None) -> Planes:
+        parsed, self._parsed = self._parsed, None
+        if parsed is None or parsed.item is not item:
+            symbols = self._symbols(item, self._stopwatch)
+        elif isinstance(parsed.result, NacreError):
+            raise parsed.result
+        else:
+            symbols = parsed.result
+
+        def parse(clock: Stopwatch) -> None:
+            assert following is not None
+            try:
+                self._parsed = _Parsed(following, self._symbols(following, clock))
+            except NacreError as error:
+                self._parsed = _Parsed(following, error)
+
         coding = self._coding(item)
-        self._reference = self._coder.reconstruct(symbols, self._reference, coding, self._stopwatch)
+        meanwhile = None if following is None else parse
+        self._reference = self._coder.reconstruct(symbols, self._reference, coding, self._stopwatch, meanwhile)
         return crop(self._reference, coding.height, coding.width)
 
-    def _symbols(self, item: FrameUnit) -> FrameSymbols:
+    def _symbols(self, item: FrameUnit, stopwatch: Stopwatch) -> FrameSymbols:
         symbols = self._coder.decode_symbols(
-            item.payload, item.check, self._coding(item), self._motion, self._stopwatch, intra=item.key
+            item.payload, item.check, self._coding(item), self._motion, stopwatch, intra=item.key
         )
         self._motion = symbols.motion
         return symbols

@@ -29,7 +29,7 @@ from nacre.bitstream.errors import FormatError, InputError
 from nacre.bitstream.frames import FrameUnit
 from nacre.bitstream.scan import FoundIndex, read_index
 from nacre.bitstream.seekindex import IndexEntry, SeekIndex
-from nacre.bitstream.sequence import SequenceReader
+from nacre.bitstream.sequence import LostFrames, SequenceReader
 from nacre.bitstream.sequenceheader import SequenceHeader
 from nacre.bitstream.tracks import PacketUnit, TrackUnit
 from nacre.bitstream.units import BinaryWriter, SeekableReader
@@ -39,6 +39,7 @@ from nacre.compensation import Planes
 from nacre.forking import FORK_GATE
 from nacre.framecoder import FrameCoder
 from nacre.image import MAX_THREADS, usable_cpus
+from nacre.lookahead import LookAhead
 from nacre.pixellimit import choose_limits
 from nacre.rate_control import RateGoal
 from nacre.sequencedecoder import SequenceDecoder, clip_info
@@ -51,6 +52,11 @@ from nacre.weights.sequence import SequenceWeights, load_sequence
 
 DEFAULT_QUALITY = 50.0
 DEFAULT_GOP = 32
+MAX_FRAME_PIXELS = 1 << 24
+"""The largest frame in luma samples, unless the caller or the environment says another limit.
+
+A frame is coded as one tile, which takes some 110 bytes of memory for each of them.
+"""
 _MAX_GOP = 1 << 15
 _MAX_RATE_TERM = 1 << 20
 
@@ -94,7 +100,7 @@ class VideoEncoder:
         clobber: bool = True,
         stopwatch: Stopwatch | None = None,
     ) -> None:
-        choose_limits(max_pixels).check_picture(width, height)
+        choose_limits(max_pixels, MAX_FRAME_PIXELS).check_picture(width, height)
         self._plan = _plan(quality, bitrate, maxrate, bufsize, gop, scene_cut=scene_cut)
         self._frames = FrameReader(width, height, _rate(frame_rate), clip)
         self._tracks = tuple(tracks)
@@ -227,7 +233,7 @@ class VideoDecoder:
     one may go on, if the file has grown, or call `poll` from the beginning.
 
     A context manager, which lets a file that it has opened go. Raises FormatError and its kinds, LimitError where
-    frames are larger than max_pixels (by default NACRE_MAX_PIXELS, or 400 million), WeightsNotFoundError,
+    frames are larger than max_pixels (by default NACRE_MAX_PIXELS, or 2^24 luma samples), WeightsNotFoundError,
     WeightsMismatchError, InputError; names of files stand before messages.
     """
 
@@ -246,7 +252,7 @@ class VideoDecoder:
         max_pixels: int | None = None,
         stopwatch: Stopwatch | None = None,
     ) -> None:
-        self._limits = choose_limits(max_pixels)
+        self._limits = choose_limits(max_pixels, MAX_FRAME_PIXELS)
         self._name = source_name(source)
         self._found: FoundIndex | None = None
         self._skipped = 0  # number of the first frame that is decoded
@@ -260,9 +266,12 @@ class VideoDecoder:
             self._reader = SequenceReader(self._seekable or file, self._limits, keep_going)
             self.header = self._reader.header
             sequence = load_sequence(self.header.profile, weights, self.header.digest)
-            coder = _coder(sequence, _threads(threads))
+            count = _threads(threads)
+            coder = _coder(sequence, count)
             self._decoder = SequenceDecoder(self._reader, coder, stopwatch or Stopwatch(), keep_going=keep_going)
-            self._ahead = self._reader.poll()
+            self._units = LookAhead(self._reader)
+            self._units.begin()
+            self._reads_ahead = count > 1 and self._seekable is not None  # other sources would have to be waited for
             end = None if index is None else index.end - index.entries[0].timestamp
             self.info = clip_info(self._reader, None if index is None else index.frames, end)
             self._stack = stack.pop_all()
@@ -302,8 +311,8 @@ class VideoDecoder:
     def poll(self) -> DecodedFrame | None:
         """The next frame of a file that may still grow, None while it has no whole one; `ended` tells the end."""
         with naming(self._name):
-            while (unit := self._take(final=False)) is not None:
-                item = self._decoder.decode(unit)
+            while (unit := self._units.take(final=False)) is not None:
+                item = self._decode(unit)
                 if isinstance(item, Frame) and isinstance(unit, FrameUnit):
                     return self._given(item, unit.number)
         return None
@@ -311,7 +320,7 @@ class VideoDecoder:
     @property
     def ended(self) -> bool:
         """Whether there is nothing more to come."""
-        return self._ahead is None and self._reader.ended
+        return self._units.ended
 
     def items(self, start: Seconds | None = None, duration: Seconds | None = None) -> Iterator[Frame | PacketUnit]:
         """Frames and, between them, packets of the tracks, or of a part in seconds, whose times count from its start.
@@ -365,7 +374,7 @@ class VideoDecoder:
         """Check all checksums and decode all symbols from here on, no frames' samples; raises as iterating does."""
         frames = symbols = 0
         with naming(self._name):
-            while (unit := self._take()) is not None:
+            while (unit := self._units.take()) is not None:
                 if isinstance(unit, FrameUnit):
                     frames += 1
                     symbols += self._decoder.symbols(unit)
@@ -374,19 +383,16 @@ class VideoDecoder:
 
     def _items(self) -> Iterator[tuple[Frame | PacketUnit, int]]:
         """Frames and packets, with the numbers of units that are frames."""
-        while (unit := self._take()) is not None:
+        while (unit := self._units.take()) is not None:
             if isinstance(unit, FrameUnit) and unit.number < self._skipped:
                 continue
-            item = self._decoder.decode(unit)
+            item = self._decode(unit)
             if item is not None:
                 yield item, unit.number if isinstance(unit, FrameUnit) else 0
 
-    def _take(self, *, final: bool = True) -> Any:
-        """The reader's next item, None at the end."""
-        item, self._ahead = self._ahead, None
-        if item is None:
-            item = next(self._reader, None) if final else self._reader.poll()
-        return item
+    def _decode(self, unit: FrameUnit | PacketUnit | LostFrames) -> Frame | PacketUnit | None:
+        following = self._units.next_frame() if self._reads_ahead and isinstance(unit, FrameUnit) else None
+        return self._decoder.decode(unit, following)
 
     def _given(self, frame: Frame, number: int) -> DecodedFrame:
         number -= self.header.first_frame
@@ -394,11 +400,11 @@ class VideoDecoder:
 
     def _pass_until(self, reached: Any) -> None:
         """Decode frames until the one that is due is reached, which is not decoded yet."""
-        while (unit := self._take()) is not None:
+        while (unit := self._units.take()) is not None:
             if isinstance(unit, FrameUnit) and reached(unit):
-                self._ahead = unit
+                self._units.put_back(unit)
                 return
-            self._decoder.decode(unit)
+            self._decode(unit)
 
     def _entries(self) -> tuple[IndexEntry, ...]:
         index = self._index()
@@ -416,7 +422,7 @@ class VideoDecoder:
     def _go_to(self, entry: IndexEntry) -> None:
         self._reader.seek(entry)
         self._decoder.restart()
-        self._ahead = None
+        self._units.forget()
         self._skipped = 0
 
     def _index(self) -> SeekIndex | None:
@@ -436,7 +442,12 @@ class _Part:
 
     def __init__(self, decoder: VideoDecoder) -> None:
         self._decoder = decoder
-        self.info, self.tracks = decoder.info, decoder.tracks
+        self.info = decoder.info
+
+    @property
+    def tracks(self) -> tuple[TrackUnit, ...]:
+        """Those that were passed."""
+        return self._decoder.tracks
 
     def items(self) -> Iterator[Frame | PacketUnit]:
         """Frames and packets from here on."""

@@ -16,8 +16,9 @@ from random import Random
 
 import numpy as np
 import pytest
-from conftest import TINY
+from conftest import TINY, TINY_VIDEO
 from golden import GOLDEN
+from golden_sequences import GOLDEN as GOLDEN_SEQUENCES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sequences import make_items, packed, shortened
@@ -29,6 +30,8 @@ from nacre.entropy import IntegerNetwork
 from nacre.pnm import PnmRows
 from nacre.tools import fuzz, fuzz_table
 from nacre.tools.mutation import BYTES, SYMBOLS, UNITS, Coder, Mutator, Part, join, split
+from nacre.tools.sequence_mutation import SEQUENCE_SYMBOLS, SEQUENCE_UNITS, SequenceCoder, SequenceMutator
+from nacre.video import VideoDecoder
 from nacre.weights import load
 
 SEEDS = [path.read_bytes() for path in sorted(GOLDEN.glob("*.ncr"))]
@@ -37,10 +40,17 @@ SEQUENCES = [
     for seed, (index, full) in enumerate(product((True, False), repeat=2))
 ]
 
+CLIPS = [path.read_bytes() for path in sorted(GOLDEN_SEQUENCES.glob("*.ncr"))]  # sequences that can be decoded
+
 
 @pytest.fixture(scope="module")
 def target() -> fuzz.Target:
     return fuzz.Target(TINY)
+
+
+@pytest.fixture(scope="module")
+def clip_target() -> fuzz.Target:
+    return fuzz.Target(TINY, TINY_VIDEO)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +60,12 @@ def mutator() -> Mutator:
 
 @pytest.fixture(scope="module")
 def sequence_mutator() -> Mutator:
-    return Mutator(Coder(TINY), SEQUENCES)
+    return Mutator(None, SEQUENCES)
+
+
+@pytest.fixture(scope="module")
+def clip_mutator() -> SequenceMutator:
+    return SequenceMutator(SequenceCoder(TINY_VIDEO), CLIPS)
 
 
 @pytest.fixture(autouse=True)
@@ -74,10 +89,21 @@ def test_mutated_sequences(target: fuzz.Target, sequence_mutator: Mutator, seed:
     target.run(sequence_mutator.mutate(seed, Random(number), fuzz.MAX_STREAM).data)
 
 
-def test_sequences_are_read_in_every_way(target: fuzz.Target) -> None:
+@settings(max_examples=250)
+@given(st.sampled_from(CLIPS), st.integers(0, 2**32 - 1))
+def test_mutated_clips(clip_target: fuzz.Target, clip_mutator: SequenceMutator, seed: bytes, number: int) -> None:
+    clip_target.run(clip_mutator.mutate(seed, Random(number), fuzz.MAX_STREAM).data)
+
+
+def test_sequences_are_read_in_every_way(target: fuzz.Target, clip_target: fuzz.Target) -> None:
     found = {target.run(data + bytes(count)) for data in SEQUENCES for count in range(9)}
-    assert {way for way, _ in found} == {"read sequence", "read sequence, keep going", "index of a sequence"}
+    reading = {"read sequence", "read sequence, keep going", "index of a sequence", "inspect sequence"}
+    assert {way for way, _ in found} == reading
     assert ("read sequence, keep going", "done") in found
+    decoded = {clip_target.run(data + bytes(count)) for data in CLIPS for count in range(12)}
+    assert {way for way, _ in decoded} > reading
+    assert len({way for way, _ in decoded} - reading) == 7
+    assert {outcome for way, outcome in decoded if way == "decode sequence, keep going"} == {"done"}
 
 
 @settings(max_examples=100)
@@ -124,6 +150,29 @@ def test_mutations_are_what_they_say(mutator: Mutator) -> None:
     assert decoded >= 35
 
 
+def test_mutations_of_sequences_are_what_they_say(clip_mutator: SequenceMutator) -> None:
+    """As those of pictures; what has right checks is mostly decoded whole."""
+    random = Random(6)
+    kinds: Counter[str] = Counter()
+    repaired = checked = decoded = 0
+    for number in range(500):
+        mutated = clip_mutator.mutate(random.choice(CLIPS), Random(number), fuzz.MAX_STREAM)
+        kinds[mutated.kind] += 1
+        repaired += mutated.repaired
+        checked += mutated.checked
+        if mutated.checked:
+            try:
+                VideoDecoder(mutated.data, weights=TINY_VIDEO, threads=1, max_pixels=fuzz.MAX_PIXELS).verify()
+            except NacreError as error:
+                assert "check of the symbols" not in str(error), mutated.kind
+            else:
+                decoded += 1
+    assert kinds.keys() == BYTES.keys() | SEQUENCE_UNITS.keys() | SEQUENCE_SYMBOLS.keys()
+    assert repaired >= 250
+    assert checked >= 50
+    assert decoded >= 25
+
+
 @pytest.mark.parametrize("seed", SEEDS, ids=[path.stem for path in sorted(GOLDEN.glob("*.ncr"))])
 def test_streams_are_taken_apart_and_put_together(seed: bytes) -> None:
     assert join(*split(seed)) == seed
@@ -153,6 +202,17 @@ def test_the_fuzzer_runs_and_reports(tmp_path: Path, capsys: pytest.CaptureFixtu
     for name in ("bitstream.units", "entropy.latent", "entropy.alpha", "entropy.coder", "tile", "decoder", "blend"):
         reached = modules[f"nacre.{name}"]
         assert reached["reached"] > 0.3 * reached["lines"]
+
+
+def test_the_fuzzer_decodes_sequences(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    arguments = ["--weights", str(TINY), "--sequence-weights", str(TINY_VIDEO), "--seeds", str(GOLDEN_SEQUENCES)]
+    with warnings.catch_warnings():
+        assert fuzz.main([*arguments, "--engine", "plain", "--out", str(report), "--streams", "100"]) == 0
+    found = json.loads(report.read_text())
+    assert found["findings"] == {}
+    assert found["stages"]["motion of a frame, done"] > 0
+    assert found["stages"]["samples of a frame, done"] > 0
 
 
 def test_seeds_that_are_not_decoded_are_no_seeds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
