@@ -91,7 +91,7 @@ def _kernels() -> ModuleType:
     try:
         from nacre import motion_kernels
     except ImportError as error:
-        msg = "numba is not installed, which motion search needs: pip install 'nacre[video]'"
+        msg = "numba is not installed, which motion search needs: pip install numba"
         raise BackendError(msg) from error
     return motion_kernels
 

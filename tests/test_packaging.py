@@ -38,7 +38,7 @@ def test_the_checkout_is_no_package() -> None:
 def test_the_run_time_needs_no_pytorch() -> None:
     plain = [line for line in requires("nacre") or [] if "extra ==" not in line]
     names = {line.split(">")[0].split("<")[0].split(";")[0].strip() for line in plain}
-    assert names == {"numpy", "onnxruntime", "constriction", "pillow", "av"}
+    assert names == {"numpy", "onnxruntime", "constriction", "pillow", "av", "numba"}
 
 
 def packaged_data() -> set[str]:
