@@ -22,8 +22,8 @@ from nacre.rate_control import RateControl, RateGoal
 from nacre.scenecut import SceneCuts
 from nacre.stopwatch import Stopwatch
 
-# What qualities are above the plan's: all frames of a GOP refer to its intra frame, one after the other, and those behind
-# one of every few predicted frames to that. Chosen on validation shots.
+# What qualities are above the plan's: all frames of a GOP refer to its intra frame, one after the other, and those
+# behind one of every few predicted frames to that. Chosen on validation shots.
 INTRA_BONUS = 6.0
 PREDICTED_BONUS = 4.0
 BONUS_PERIOD = 4

@@ -18,8 +18,9 @@ from nacre.bitstream.errors import InputError
 from nacre.bitstream.sequence import is_sequence
 from nacre.tools import video_peers
 from nacre.tools.clip_metrics import plane_psnrs
+from nacre.tools.ffmpeg import without_option_message
 from nacre.tools.peers import check_qualities
-from nacre.tools.video_peers import CodedClip, FFmpegCodec, open_video_codec, variants, without_option_message
+from nacre.tools.video_peers import CodedClip, FFmpegCodec, open_video_codec, variants
 
 TINY = str(Path(__file__).parent / "data")
 GOP = 3
@@ -172,10 +173,10 @@ def test_a_stream_that_is_not_what_the_settings_ask_for() -> None:
 
 
 def test_what_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(video_peers, "_has", lambda codec, mode: False)
+    monkeypatch.setattr(video_peers, "has_codec", lambda codec, mode: False)
     with pytest.raises(InputError, match="has no encoder libx264"):
         open_video_codec("x264-stock", GOP)
-    monkeypatch.setattr(video_peers, "_has", lambda codec, mode: mode == "w")
+    monkeypatch.setattr(video_peers, "has_codec", lambda codec, mode: mode == "w")
     with pytest.raises(InputError, match="none of the decoders libdav1d, libaom-av1"):
         open_video_codec("svtav1", GOP)
 

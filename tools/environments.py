@@ -1,8 +1,8 @@
-"""The codec with its networks and coder run in a named way: what comparisons of environments are made of.
+"""The codecs with their networks and coder run in a named way: what comparisons of environments are made of.
 
-An environment says what runs the float networks, what runs the integer scale network, and which range coder codes.
-`installed` puts it under the product's own code, so that streams are made and read as they always are, and counts what
-was called: a row that names an executor proves that this executor ran.
+An environment says what runs the float networks, what runs the integer scale network, which range coder codes, and
+which form of motion compensation predicts. `installed` puts it under the product's own code, so that streams are made
+and read as they always are, and counts what was called: a row that names an executor proves that this executor ran.
 """
 
 from __future__ import annotations
@@ -19,13 +19,27 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import nacre.framecoder
 import nacre.latentcoder
 import nacre.tile
+import nacre.video
 from nacre.backend import ScaleGraph
 from nacre.bitstream.errors import InputError
-from nacre.entropy import PYTHON_ENGINE, ConstrictionEngine, Engine, Executor, TileSymbols, decode_tile, encode_tile
+from nacre.compensation import Field, Planes, compensate, compensate_reference
+from nacre.entropy import (
+    PYTHON_ENGINE,
+    ConstrictionEngine,
+    Engine,
+    Executor,
+    SymbolDecoder,
+    SymbolEncoder,
+    TileSymbols,
+    decode_tile,
+    encode_tile,
+)
 from nacre.entropy.network import IndexArray, IntegerNetwork, known_answer
 from nacre.entropy.tables import IntArray
+from nacre.framecoder import FrameCoder, FrameSymbols
 from nacre.weights.store import Weights
 
 LEVELS = {"off": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "all": "ORT_ENABLE_ALL"}
@@ -33,7 +47,9 @@ LEVELS = {"off": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "all": "ORT_ENA
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """networks: onnxruntime or pytorch; scale: onnxruntime, pytorch or numpy; coder: constriction or python."""
+    """networks: onnxruntime or pytorch (pictures alone); scale: onnxruntime, pytorch or numpy; coder: constriction or
+    python; compensation: default, which is numba's where that is installed, or numpy.
+    """
 
     name: str
     networks: str = "onnxruntime"
@@ -41,6 +57,7 @@ class Environment:
     coder: str = "constriction"
     threads: int = 1
     level: str = "all"
+    compensation: str = "default"
 
 
 ENVIRONMENTS: Mapping[str, Environment] = {
@@ -52,8 +69,8 @@ ENVIRONMENTS: Mapping[str, Environment] = {
             for level in ("all", "basic", "off")
         ),
         Environment("pytorch", networks="pytorch", scale="pytorch"),
-        Environment("numpy", scale="numpy"),
-        Environment("numpy-python", scale="numpy", coder="python"),
+        Environment("numpy", scale="numpy", compensation="numpy"),
+        Environment("numpy-python", scale="numpy", coder="python", compensation="numpy"),
         Environment("onnxruntime-python", coder="python"),
     )
 }
@@ -63,8 +80,8 @@ ENVIRONMENTS: Mapping[str, Environment] = {
 class Record:
     """What ran while an environment was installed, on whatever thread.
 
-    calls: by what was called. symbols: digest of the symbols and scale indices of each tile, by the digest of the
-    tile's bytes. known_answers: for each profile, whether the scale network's executor passes its known-answer test.
+    calls: by what was called. symbols: digest of the symbols and scale indices of each tile or frame, by the digest of
+    its bytes. known_answers: for each profile, whether the scale network's executor passes its known-answer test.
     """
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -218,10 +235,29 @@ def installed(environment: Environment) -> Iterator[Record]:
         code: bytes = encode_with(*arguments)
         return code
 
+    def decode_frame(coder: FrameCoder, payload: bytes, *arguments: Any, **named: Any) -> FrameSymbols:
+        record.count(f"{environment.coder}:decode")
+        symbols = decode_symbols(coder, payload, *arguments, **named)
+        record.symbols[hashlib.sha256(payload).hexdigest()] = frame_digest(symbols)
+        return symbols
+
+    def predict(reference: Planes, field: Field, *arguments: Any) -> Planes:
+        record.count(f"{environment.compensation}:compensation")
+        if environment.compensation == "numpy":
+            return compensate_reference(reference, field)
+        return compensate(reference, field, *arguments)
+
     def graph(weights: Weights, name: str, *_: Any) -> LazyGraph:
         return LazyGraph(partial(_graph, weights, name, environment, record))
 
+    decode_symbols = FrameCoder.decode_symbols
     seams: list[tuple[Any, str, Any]] = [
+        (nacre.video, "_coder", FrameCoder),  # one of its own, not the one that the process shares
+        (nacre.framecoder, "Graph", graph),
+        (nacre.framecoder, "compensate", predict),
+        (nacre.framecoder, "SymbolDecoder", partial(SymbolDecoder, engine=engine)),
+        (nacre.framecoder, "SymbolEncoder", partial(SymbolEncoder, engine=engine)),
+        (FrameCoder, "decode_symbols", decode_frame),
         (nacre.tile, "Graph", graph),
         (nacre.latentcoder, "Graph", graph),
         (
@@ -249,6 +285,12 @@ def symbols_digest(symbols: TileSymbols) -> str:
         digest.update(np.array(array.shape, "<u4").tobytes())
         digest.update(array.astype(kind).tobytes())
     return digest.hexdigest()
+
+
+def frame_digest(symbols: FrameSymbols) -> str:
+    """SHA-256 of the numbers of a frame's motion as 16-bit integers and, behind them, `symbols_digest`."""
+    motion = b"" if symbols.motion is None else symbols.motion.in_order().astype("<i2").tobytes()
+    return hashlib.sha256(motion + symbols_digest(symbols.latent).encode()).hexdigest()
 
 
 def _engine(environment: Environment) -> Engine:

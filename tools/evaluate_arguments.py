@@ -13,7 +13,7 @@ from nacre.tools.arguments import names, positive, tool_parser
 from nacre.tools.clips import are_clips
 from nacre.tools.curves import Published, load_published
 from nacre.tools.metrics import DEFAULT_CLIP_METRICS, DEFAULT_METRICS, METRICS, described_metrics
-from nacre.tools.peers import NAMES
+from nacre.tools.peers import NAMES, is_name
 from nacre.tools.video_peers import DEFAULT_GOP, variants
 from nacre.tools.video_peers import NAMES as VIDEO_NAMES
 
@@ -107,8 +107,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _picture_codec(name: str) -> tuple[str, ...]:
-    family, _, profile = name.partition(":")
-    if name not in NAMES and not (family == "nacre" and profile):
+    if not is_name(name):
         msg = f"codec {name!r} is unknown, must be one of {', '.join(NAMES)}"
         raise InputError(msg)
     return (name,)

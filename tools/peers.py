@@ -7,9 +7,12 @@
 | webp | Pillow, method 4 (its default), 4:2:0 | 0..100 |
 | avif, avif-444 | Pillow (libavif, libaom), speed 6 (its default), 4:2:0 and 4:4:4 | 0..100 |
 | avif-slow, avif-444-slow | the same at speed 0 | 0..100 |
+| avif-fast, avif-444-fast | the same at speed 10 | 0..100 |
 | jxl | imagecodecs (libjxl), lossy VarDCT, effort 7 (cjxl's default) | 0..100, turned into a distance as cjxl does |
+| jxl-e1, jxl-e3 | the same at efforts 1 and 3 | 0..100, likewise |
 | heic, heic-444 | pillow-heif (libheif, x265), its defaults, 4:2:0 and 4:4:4 | 0..100 |
 | jpeg2000 | Pillow (OpenJPEG), 9/7 wavelet, with the colour transform | target in bits per pixel, 0.001..24 |
+| x264-still, x265-still, svtav1-still, or with :PRESET | intra frames, nacre.tools.still_peers | 0..51, 0..62 (AV1) |
 
 Sizes are those of whole files. No metadata is written beyond what the library insists on.
 """
@@ -149,24 +152,23 @@ class Jpeg2000Codec(PillowCodec):
 
 
 class JpegXlCodec:
-    """JPEG XL by imagecodecs."""
+    """JPEG XL by imagecodecs, at an effort 1..9."""
 
-    name = "jxl"
     qualities: tuple[float, ...] = (5.0, 15.0, 30.0, 45.0, 60.0, 75.0, 85.0, 92.0, 96.0)
     bounds = (0.0, 100.0)
     step = 0.1
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, name: str, effort: int, threads: int) -> None:
         self._library = require("imagecodecs")
         if not self._library.JPEGXL.available:
             msg = "imagecodecs is installed without JPEG XL"
             raise InputError(msg)
-        self.threads = threads
+        self.name, self.threads, self._effort = name, threads, effort
         version = package_version("imagecodecs") or ""
         self.settings: Settings = {
             "imagecodecs": version,
             "library": self._library.jpegxl_version(),
-            "effort": 7,
+            "effort": effort,
         }
 
     @staticmethod
@@ -178,8 +180,11 @@ class JpegXlCodec:
 
     def encode(self, picture: Picture, quality: float) -> bytes:
         """The file of a picture (H, W, 3)."""
-        distance = self.distance(quality)
-        return bytes(self._library.jpegxl_encode(picture, effort=7, distance=distance, numthreads=self.threads))
+        return bytes(
+            self._library.jpegxl_encode(
+                picture, effort=self._effort, distance=self.distance(quality), numthreads=self.threads
+            )
+        )
 
     def decode(self, data: bytes) -> Picture:
         """The picture (H, W, 3) of a file."""
@@ -230,6 +235,14 @@ def _jpeg2000(name: str, options: Settings, threads: int) -> PictureCodec:
     return Jpeg2000Codec(name, "JPEG2000", _feature("jpg_2000"), _JPEG2000_QUALITIES, options)
 
 
+def _still(name: str, threads: int) -> PictureCodec:
+    require("av")
+    from nacre.tools.still_peers import StillCodec
+
+    return StillCodec(name)
+
+
+_STILLS = ("x264-still", "x265-still", "svtav1-still")
 _OPENERS: dict[str, Callable[[int], PictureCodec]] = {
     "jpeg": partial(_jpeg, "jpeg", {}),
     "jpeg-444": partial(_jpeg, "jpeg-444", {"subsampling": "4:4:4", "optimize": True}),
@@ -238,12 +251,23 @@ _OPENERS: dict[str, Callable[[int], PictureCodec]] = {
     "avif-444": partial(_avif, "avif-444", {"speed": 6, "subsampling": "4:4:4"}),
     "avif-slow": partial(_avif, "avif-slow", {"speed": 0, "subsampling": "4:2:0"}),
     "avif-444-slow": partial(_avif, "avif-444-slow", {"speed": 0, "subsampling": "4:4:4"}),
-    "jxl": JpegXlCodec,
+    "avif-fast": partial(_avif, "avif-fast", {"speed": 10, "subsampling": "4:2:0"}),
+    "avif-444-fast": partial(_avif, "avif-444-fast", {"speed": 10, "subsampling": "4:4:4"}),
+    "jxl": partial(JpegXlCodec, "jxl", 7),
+    "jxl-e1": partial(JpegXlCodec, "jxl-e1", 1),
+    "jxl-e3": partial(JpegXlCodec, "jxl-e3", 3),
     "heic": partial(_heic, "heic", {"chroma": "420"}),
     "heic-444": partial(_heic, "heic-444", {"chroma": "444"}),
     "jpeg2000": partial(_jpeg2000, "jpeg2000", {"quality_mode": "rates", "irreversible": True, "mct": 1}),
+    **{name: partial(_still, name) for name in _STILLS},
 }
-NAMES = ("nacre:PROFILE", "nacre:PROFILE:EFFORT", *_OPENERS)
+NAMES = ("nacre:PROFILE", "nacre:PROFILE:EFFORT", *_OPENERS, *(f"{name}:PRESET" for name in _STILLS))
+
+
+def is_name(name: str) -> bool:
+    """Whether it is the name of a codec, installed or not."""
+    family, _, detail = name.partition(":")
+    return name in _OPENERS or (bool(detail) and family in ("nacre", *_STILLS))
 
 
 def open_codec(name: str, threads: int = 1, weights: str | None = None) -> PictureCodec:
@@ -251,13 +275,13 @@ def open_codec(name: str, threads: int = 1, weights: str | None = None) -> Pictu
 
     Raises InputError for an unknown name and where the library is not installed, WeightsError for nacre's weights.
     """
-    kind, _, profile = name.partition(":")
-    if kind == "nacre" and profile:
-        return NacreCodec(name, threads, weights)
-    if name not in _OPENERS:
+    if not is_name(name):
         msg = f"codec {name!r} is unknown, must be one of {', '.join(NAMES)}"
         raise InputError(msg)
-    return _OPENERS[name](threads)
+    kind = name.partition(":")[0]
+    if kind == "nacre":
+        return NacreCodec(name, threads, weights)
+    return _still(name, threads) if kind in _STILLS else _OPENERS[name](threads)
 
 
 def check_qualities(name: str, qualities: Iterable[float], bounds: tuple[float, float], step: float) -> None:

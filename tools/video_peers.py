@@ -24,25 +24,21 @@ better.
 from __future__ import annotations
 
 import io
-import os
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import av
-import av.codec
 import numpy as np
 
 from nacre.bitstream.errors import InputError
 from nacre.tools.clips import Clip
+from nacre.tools.ffmpeg import AV1_DECODERS, has_codec, open_encoder, versions, without_option_message
 from nacre.tools.peers import NAMES as PICTURE_NAMES
-from nacre.tools.peers import PictureCodec, Settings, open_codec
+from nacre.tools.peers import PictureCodec, Settings, is_name, open_codec
 from nacre.tools.yuv import Frames, Matrix, from_rgb
 from nacre.version import __version__
 from nacre.video import VideoDecoder, VideoEncoder
@@ -51,9 +47,6 @@ from nacre.weights.sequence import load_sequence
 DEFAULT_GOP = 32
 
 _INTRA = "-intra"
-_START_CODE = re.compile(rb"\x00*\x00\x00\x01")
-_THREADS = Path("/proc/self/task")
-_USER_DATA_UNREGISTERED = 5  # SEI payload type, annex D of H.264 and H.265
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,14 +202,13 @@ def _vp9(preset: str, gop: int) -> Options:
 
 _CRF_51 = (46.0, 38.0, 30.0, 22.0, 14.0, 6.0)
 _CRF_63 = (61.0, 51.0, 41.0, 31.0, 21.0, 11.0)
-_AV1_DECODERS = ("libdav1d", "libaom-av1")
 _ENCODERS = {
     "x264-stock": _Encoder("libx264", ("h264",), "medium", _CRF_51, (0.0, 51.0), partial(_x264, stock=True)),
     "x264-psnr": _Encoder("libx264", ("h264",), "medium", _CRF_51, (0.0, 51.0), partial(_x264, stock=False)),
     "x265-stock": _Encoder("libx265", ("hevc",), "medium", _CRF_51, (0.0, 51.0), partial(_x265, stock=True)),
     "x265-psnr": _Encoder("libx265", ("hevc",), "medium", _CRF_51, (0.0, 51.0), partial(_x265, stock=False)),
-    "svtav1": _Encoder("libsvtav1", _AV1_DECODERS, "6", _CRF_63, (1.0, 63.0), _svtav1),
-    "aom": _Encoder("libaom-av1", _AV1_DECODERS, "6", _CRF_63, (0.0, 63.0), _aom, ("crf", "qmin", "qmax")),
+    "svtav1": _Encoder("libsvtav1", AV1_DECODERS, "6", _CRF_63, (1.0, 63.0), _svtav1),
+    "aom": _Encoder("libaom-av1", AV1_DECODERS, "6", _CRF_63, (0.0, 63.0), _aom, ("crf", "qmin", "qmax")),
     "vp9": _Encoder("libvpx-vp9", ("vp9", "libvpx-vp9"), "1", _CRF_63, (0.0, 63.0), _vp9),
 }
 _VARIANTS = ("stock", "psnr")
@@ -236,7 +228,7 @@ def variants(name: str) -> tuple[str, ...]:
     if family in _ENCODERS or (family == _NACRE and preset and not name.endswith(_INTRA)):
         return (name,)
     picture = name.removesuffix(_INTRA)
-    if picture not in PICTURE_NAMES and not (family == "nacre" and preset):
+    if not is_name(picture):
         msg = f"codec {name!r} is unknown, must be one of {', '.join(NAMES)}"
         raise InputError(msg)
     return (picture + _INTRA,)
@@ -251,10 +243,10 @@ class FFmpegCodec:
     def __init__(self, name: str, gop: int) -> None:
         family, _, preset = name.partition(":")
         encoder = _ENCODERS[family]
-        if not _has(encoder.library, "w"):
+        if not has_codec(encoder.library, "w"):
             msg = f"the FFmpeg of PyAV {av.__version__} has no encoder {encoder.library}; another build may have it"
             raise InputError(msg)
-        decoders = [decoder for decoder in encoder.decoders if _has(decoder, "r")]
+        decoders = [decoder for decoder in encoder.decoders if has_codec(decoder, "r")]
         if not decoders:
             msg = f"the FFmpeg of PyAV {av.__version__} has none of the decoders {', '.join(encoder.decoders)}"
             raise InputError(msg)
@@ -262,8 +254,7 @@ class FFmpegCodec:
         self._library, self._decoder, self._gop = encoder.library, decoders[0], gop
         self._options, self._rate = encoder.options(preset or encoder.preset, gop), encoder.rate
         self.settings: Settings = {
-            "pyav": av.__version__,
-            "ffmpeg": str(getattr(av, "ffmpeg_version_info", av.library_versions["libavcodec"])),
+            **versions(),
             "encoder": self._library,
             "decoder": self._decoder,
             "gop": gop,
@@ -274,14 +265,12 @@ class FFmpegCodec:
 
     def encode(self, clip: Clip, quality: float) -> CodedClip:
         """The stream of a clip at a CRF; InputError where it does not hold a packet for each frame."""
-        os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints nothing but errors
         context: Any = av.CodecContext.create(self._library, "w")
         context.width, context.height, context.pix_fmt = clip.width, clip.height, "yuv420p"
         context.framerate, context.time_base = clip.rate, 1 / clip.rate
         context.bit_rate, context.thread_count = 0, 1
         context.options = {**self._options, **dict.fromkeys(self._rate, f"{quality:g}")}
-        with _scheduling_kept():
-            context.open()
+        open_encoder(context)
         packets = []
         for number, samples in enumerate(clip.frames):
             frame: Any = av.VideoFrame.from_ndarray(samples, "yuv420p")
@@ -292,7 +281,9 @@ class FFmpegCodec:
             msg = f"{len(packets)} packets for {len(clip.frames)} frames, or not in their order"
             raise InputError(msg)
         return CodedClip(
-            tuple(self._without_options(bytes(packet)) for packet in packets), clip.matrix, clip.full_range
+            tuple(without_option_message(bytes(packet), self._library) for packet in packets),
+            clip.matrix,
+            clip.full_range,
         )
 
     def decode(self, coded: CodedClip) -> Frames:
@@ -308,59 +299,6 @@ class FFmpegCodec:
             msg = f"decoded to frames of the kinds {kinds}, must be {expected}"
             raise InputError(msg)
         return np.stack([frame.to_ndarray() for frame in frames])
-
-    def _without_options(self, packet: bytes) -> bytes:
-        return without_option_message(packet, self._library) if self._library in _NAL_MESSAGES else packet
-
-
-def _has(codec: str, mode: Literal["r", "w"]) -> bool:
-    try:
-        av.codec.Codec(codec, mode)
-    except av.codec.codec.UnknownCodecError:
-        return False
-    return True
-
-
-@contextmanager
-def _scheduling_kept() -> Iterator[None]:
-    """Give all threads the scheduling back that the calling one has now.
-
-    SVT-AV1, where root runs it, makes its own threads and its caller real-time ones of the highest priority, which
-    would be unfair to the other codecs and to everything else on the machine.
-    """
-    if not hasattr(os, "sched_getscheduler") or not _THREADS.exists():
-        yield
-        return
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    try:
-        yield
-    finally:
-        for thread in _THREADS.iterdir():
-            with suppress(ProcessLookupError):  # it has ended
-                os.sched_setscheduler(int(thread.name), policy, parameters)
-
-
-def _h264_message(unit: bytes) -> bool:
-    return len(unit) > 1 and unit[0] & 0x1F == 6 and unit[1] == _USER_DATA_UNREGISTERED
-
-
-def _h265_message(unit: bytes) -> bool:
-    return len(unit) > 2 and unit[0] >> 1 & 0x3F in (39, 40) and unit[2] == _USER_DATA_UNREGISTERED
-
-
-_NAL_MESSAGES: dict[str, Callable[[bytes], bool]] = {"libx264": _h264_message, "libx265": _h265_message}
-
-
-def without_option_message(packet: bytes, library: str) -> bytes:
-    """A packet of NAL units (annex B) without the units that hold nothing but the options of libx264 or libx265."""
-    marks = [*_START_CODE.finditer(packet)]
-    ends = [*(mark.start() for mark in marks[1:]), len(packet)]
-    kept = [
-        packet[mark.start() : end]
-        for mark, end in zip(marks, ends, strict=True)
-        if not _NAL_MESSAGES[library](packet[mark.end() : end])
-    ]
-    return b"".join(kept)
 
 
 def open_video_codec(name: str, gop: int, threads: int = 1, weights: str | None = None) -> VideoCodec:
