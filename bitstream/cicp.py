@@ -104,3 +104,13 @@ class Colour:
             "full range" if self.full_range else "limited range",
         )
         return ", ".join(names)
+
+    def to_dict(self) -> dict[str, int | bool | str]:
+        """Plain values for JSON: the numbers and their description."""
+        return {
+            "primaries": self.primaries,
+            "transfer": self.transfer,
+            "matrix": self.matrix,
+            "full_range": bool(self.full_range),
+            "description": self.describe(),
+        }

@@ -45,7 +45,7 @@ class PictureInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        header, colour = self.header, self.header.colour
+        header = self.header
         return {
             "format": "nacre",
             "version": f"{self.version[0]}.{self.version[1]}",
@@ -54,13 +54,7 @@ class PictureInfo:
             "bit_depth": header.bit_depth,
             "chroma": "grey" if header.chroma == GREY else "rgb",
             "alpha": "none" if header.alpha == NO_ALPHA else "straight",
-            "colour": {
-                "primaries": colour.primaries,
-                "transfer": colour.transfer,
-                "matrix": colour.matrix,
-                "full_range": bool(colour.full_range),
-                "description": colour.describe(),
-            },
+            "colour": header.colour.to_dict(),
             "profile": header.profile,
             "digest": header.digest.hex(),
             "quality": self.quality,

@@ -118,7 +118,7 @@ class SequenceInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; times in seconds."""
-        header, colour = self.header, self.header.colour
+        header = self.header
         base = float(header.time_base)
         return {
             "format": "nacre",
@@ -129,13 +129,7 @@ class SequenceInfo:
             "bit_depth": header.bit_depth,
             "chroma": "4:2:0",
             "chroma_location": header.chroma_location,
-            "colour": {
-                "primaries": colour.primaries,
-                "transfer": colour.transfer,
-                "matrix": colour.matrix,
-                "full_range": bool(colour.full_range),
-                "description": colour.describe(),
-            },
+            "colour": header.colour.to_dict(),
             "sample_aspect_ratio": str(header.sample_aspect_ratio),
             "rotation": 90 * header.rotation,
             "hdr": None if self.hdr is None else asdict(self.hdr),

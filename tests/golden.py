@@ -18,10 +18,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import golden_folder
 import numpy as np
 import second_parser
+from golden_folder import Made
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import ImageCms
 
 import nacre
 from nacre.bitstream import (
@@ -406,24 +408,15 @@ def _entry(model: Model, data: bytes) -> dict[str, Any]:
 
 def add_missing() -> list[str]:
     """Make the streams that are not there yet, and give their names; RuntimeError where a stream lacks its entry."""
-    GOLDEN.mkdir(exist_ok=True)
-    index: dict[str, Any] = json.loads(INDEX.read_text()) if INDEX.exists() else {}
-    paths = {name: GOLDEN / f"{name}.ncr" for name in RECIPES}
-    for name, path in paths.items():
-        if path.exists() != (name in index):
-            msg = f"{name}: the stream {'is not in' if path.exists() else 'is missing, but it is in'} the index"
-            raise RuntimeError(msg)
-    missing = [name for name in RECIPES if name not in index]
     model = Model()
-    for name in missing:
+
+    def make(name: str) -> Made:
         recipe = RECIPES[name]
         data = recipe.make(model)
-        index[name] = _entry(model, data) | {"picture": recipe.picture}
-        paths[name].write_bytes(data)
-        if recipe.picture:
-            Image.fromarray(model.codec.decode_array(data)).save(paths[name].with_suffix(".png"), optimize=True)
-        INDEX.write_text(json.dumps(index, indent=1) + "\n")
-    return missing
+        picture = model.codec.decode_array(data) if recipe.picture else None
+        return Made(data, _entry(model, data) | {"picture": recipe.picture}, picture)
+
+    return golden_folder.add_missing(GOLDEN, RECIPES, make)
 
 
 if __name__ == "__main__":

@@ -16,31 +16,17 @@ import numpy as np
 import pytest
 from clipfiles import make_frames, read_clip, same_planes
 from PIL import Image
+from sequences import HDR
 
 from nacre.bitstream.cicp import Colour
 from nacre.bitstream.errors import InputError
-from nacre.bitstream.tracks import AUDIO, ContentLight, HdrUnit, MasteringDisplay, TrackUnit
+from nacre.bitstream.tracks import AUDIO, TrackUnit
 from nacre.clip import ClipInfo, Frame
 from nacre.clipwrite import create_clip
 from nacre.compensation import Planes
 from nacre.containerwrite import ContainerSink
 
 INFO = ClipInfo(width=48, height=32, time_base=Fraction(1, 25), frame_rate=Fraction(25))
-HDR = HdrUnit(
-    MasteringDisplay(
-        red_x=34000,
-        red_y=16000,
-        green_x=13250,
-        green_y=34500,
-        blue_x=7500,
-        blue_y=3000,
-        white_x=15635,
-        white_y=16450,
-        max_luminance=10000000,
-        min_luminance=50,
-    ),
-    ContentLight(max_content=1000, max_frame_average=400),
-)
 TAGGED = replace(
     INFO,
     colour=Colour(9, 16, 9, 0),
