@@ -127,7 +127,9 @@ def test_bad_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
         return capsys.readouterr().err
 
     assert "holds no published weights: it is not replaced" in error(TINY_VIDEO, tmp_path)
-    assert "No such file" in error(TINY_VIDEO, tmp_path / "new")
+    missing = ("--motion", str(tmp_path / "none.npz"))
+    assert "No such file" in error(TINY_VIDEO, tmp_path / "new", *missing)
+    assert "manifest.csv" in error(TINY_VIDEO, tmp_path / "new")  # with the tables of the installed weights
     np.savez(tmp_path / "other.npz", x=np.zeros(1))
     assert "holds no motion tables" in error(TINY_VIDEO, tmp_path / "new", "--motion", str(tmp_path / "other.npz"))
     motion = ("--motion", str(TINY_VIDEO))

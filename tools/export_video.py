@@ -1,4 +1,4 @@
-"""Publish a video leg: ``python -m nacre.tools.export_video RUN FOLDER --data SHOTS --motion motion.npz``."""
+"""Publish a video leg: ``python -m nacre.tools.export_video RUN FOLDER --data SHOTS --cache MOTION``."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("run", type=Path, help="run folder, or published weights to write again")
     parser.add_argument("folder", type=Path, help="folder of the weights, for instance weights/fast-video")
     parser.add_argument("--data", type=Path, required=True, help="training shots: the validation shots choose")
-    parser.add_argument("--motion", type=Path, help="tables of tools/motion_tables (default: those of FOLDER)")
+    parser.add_argument("--motion", type=Path, help="tables of tools/motion_tables (default: the installed ones)")
     parser.add_argument("--cache", type=Path, required=True, help="folder where searched motion is kept")
     parser.add_argument("--version", default=__version__)
     parser.add_argument("--note", default="", help="one line for the manifest: data, hardware, minutes")
@@ -220,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.folder.exists() and not (options.folder / MANIFEST).exists():
             msg = f"{options.folder} exists and holds no published weights: it is not replaced"
             raise ValueError(msg)
-        motion = motion_tables(options.motion or options.folder)
+        motion = motion_tables(options.motion or store.load_sequence(PROFILE).folder)
         model = load_video(options.run).eval()
         _, validation = load_shots(options.data, minimum=MINIMUM_SIDE, limit=1)
         by_source = sorted(validation, key=lambda shot: shot.source)
