@@ -15,7 +15,7 @@ with o = taps / 2 - 1 and the weights u, v of the windows along both axes (nacre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -33,7 +33,7 @@ from nacre.bitstream.interpolation import (
     TAP_TOTAL,
     WINDOW_TOTAL,
 )
-from nacre.parallel import at_once
+from nacre.parallel import at_once, bands
 
 Plane = NDArray[np.uint8]
 Field = NDArray[np.int16]
@@ -59,12 +59,11 @@ def compensate(reference: Planes, field: Field, threads: int = 1) -> Planes:
     fast = fast_form()
     if fast is None:
         return compensate_reference(reference, field)
-    chroma, luma = at_once(
-        threads,
-        lambda: fast.predict_chroma(reference.cb, reference.cr, field),
-        lambda: fast.predict_luma(reference.luma, field),
+    prediction = Planes(*map(np.empty_like, reference))
+    at_once(
+        threads, *(partial(fast.predict, reference, field, prediction, *b) for b in bands(field.shape[1] + 1, threads))
     )
-    return Planes(luma, *chroma)
+    return prediction
 
 
 def compensate_reference(reference: Planes, field: Field) -> Planes:

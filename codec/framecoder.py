@@ -130,18 +130,7 @@ class FrameCoder:
             z_symbols = z[0].astype(np.int32)
             index = latent.scale(z_symbols, latent.row(quality))
             rounding = latent.rounding(index, latent.live_channels(quality), rows, columns)
-        encoder = SymbolEncoder()
-
-        def choose(clock: Stopwatch) -> list[Float32Array]:
-            with clock.part("entropy networks"):
-                return latent.choose(["symbols", "y_hat"], y, z, rounding, conditions)
-
-        def code_motion(clock: Stopwatch) -> None:
-            if motion is not None:
-                with clock.part("coder"):
-                    encode_motion(encoder, motion.symbols, self._motion_tables, previous)
-
-        (symbols, y_hat), _ = timed_at_once(self._threads, stopwatch, choose, code_motion)
+            symbols, y_hat = latent.choose(["symbols", "y_hat"], y, z, rounding, conditions)
         np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
         coded = symbols[0, :, :rows, :columns].astype(np.int16)
         live = _live(coded, intra=motion is None)
@@ -149,13 +138,16 @@ class FrameCoder:
         def synthesize(clock: Stopwatch) -> Planes:
             return networks.synthesize(y_hat, quality, conditions, clock)
 
-        def code_latent(clock: Stopwatch) -> tuple[bytes, int]:
+        def code(clock: Stopwatch) -> tuple[bytes, int]:
             with clock.part("coder"):
+                encoder = SymbolEncoder()
+                if motion is not None:
+                    encode_motion(encoder, motion.symbols, self._motion_tables, previous)
                 latent.encode(encoder, z_symbols, coded, index[:, :rows, :columns], quality, live)
                 check = _check(z_symbols, coded[:live], None if motion is None else motion.symbols)
                 return encoder.finish(), check
 
-        planes, (payload, check) = timed_at_once(self._threads, stopwatch, synthesize, code_latent)
+        planes, (payload, check) = timed_at_once(self._threads, stopwatch, synthesize, code)
         return CodedFrame(payload, check, live, planes)
 
     def decode_symbols(
@@ -261,7 +253,7 @@ def _motion_lambda(quality: int) -> float:
     """Sum of absolute differences that a bit of motion may cost.
 
     The networks are trained for R + lambda D with lambda = 0.0005 * 600^(quality / 100), D the squared error, so a bit
-    is worth 1 / lambda of squared error; for absolute differences that is its root, times a factor that gives 8, which
-    the training's motion was searched with, at quality 50.
+    is worth 1 / lambda of squared error; for absolute differences that is its root, times a factor chosen on validation
+    shots. (The motion that training was given was searched at 8, whatever the quality.)
     """
-    return 8.0 * math.exp(-0.5 * math.log(600.0) * (quality / MAX_QUALITY - 0.5))
+    return 12.0 * math.exp(-0.5 * math.log(600.0) * (quality / MAX_QUALITY - 0.5))

@@ -57,7 +57,10 @@ def to_planes(patches: Patches) -> Planes:
     for side in (PATCH, PATCH // 2, PATCH // 2):
         stop = start + side * side
         blocks = patches[0, start:stop].reshape(side, side, rows, columns).transpose(2, 0, 3, 1)
-        planes.append(np.ascontiguousarray(blocks).reshape(rows * side, columns * side))
+        plane = np.empty((rows, side, columns, side), np.uint8)
+        for column in range(side):  # one by one, or NumPy would copy a few samples at a time
+            plane[..., column] = blocks[..., column]
+        planes.append(plane.reshape(rows * side, columns * side))
         start = stop
     return Planes(*planes)
 

@@ -121,14 +121,20 @@ def whole_search(
     weight: float,
     radius: int,
     out: Vectors,
+    start: int,
+    stop: int,
+    strip: int,
 ) -> None:
-    """Whole vectors of all 8x8 blocks of one level of the pyramid, each found near candidates.
+    """Whole vectors of the 8x8 blocks of one level of the pyramid, each found near candidates.
+
+    Only the rows from start to stop, so that several threads may work on one frame; so do the functions below. Every
+    `strip` rows, no candidates are taken from above: there work may start.
 
     coarse (2, H / 16, W / 16): vectors of the level above; hint (2, H / 8, W / 8): in this level's samples. Differences
     to what coarse says cost `weight` for each bit of a vector whose samples are `unit` quarter samples. With a radius,
     everything up to it is tried.
     """
-    for row in range(out.shape[1]):
+    for row in range(start, stop):
         for column in range(out.shape[2]):
             y, x = row * _SIZE, column * _SIZE
             r, c = min(row // 2, coarse.shape[1] - 1), min(column // 2, coarse.shape[2] - 1)
@@ -145,7 +151,7 @@ def whole_search(
                         continue
                     dy, dx = out[0, row, column - 1], out[1, row, column - 1]
                 elif candidate == 3:
-                    if row == 0:
+                    if row % strip == 0:
                         continue
                     dy, dx = out[0, row - 1, column], out[1, row - 1, column]
                 else:
@@ -188,15 +194,24 @@ def whole_search(
 
 
 @compiled
+def halve(plane: Samples, out: Samples) -> None:
+    """Means of 2x2 samples: plane (2 h, 2 w), out (h, w)."""
+    for y in range(out.shape[0]):
+        above, below, means = plane[2 * y], plane[2 * y + 1], out[y]
+        for x in range(out.shape[1]):
+            means[x] = np.float32(0.25) * (above[2 * x] + above[2 * x + 1] + below[2 * x] + below[2 * x + 1])
+
+
+@compiled
 def half_samples(padded: Samples, taps: Samples, out: Samples) -> None:
-    """Samples between the samples: out (4, h, w) is the picture, then moved by half a sample right, down, and both.
+    """Samples between the samples: out (4 h, w) is the picture, then moved by half a sample right, down, and both.
 
     padded (h, w) is rounded to whole numbers nowhere; what lies within four samples of its edge is copied.
     """
     height, width = padded.shape
     a, b, c, d, e, f, g, h = taps[0], taps[1], taps[2], taps[3], taps[4], taps[5], taps[6], taps[7]
     for y in range(height):
-        s, copy, right = padded[y], out[0, y], out[1, y]
+        s, copy, right = padded[y], out[y], out[height + y]
         for x in range(width):
             copy[x] = s[x]
             right[x] = s[x]
@@ -205,14 +220,15 @@ def half_samples(padded: Samples, taps: Samples, out: Samples) -> None:
             right[x + 3] = first + (e * s[x + 4] + f * s[x + 5] + g * s[x + 6] + h * s[x + 7])
     for k in range(2):
         for y in range(height):
-            down = out[2 + k, y]
+            down = out[(2 + k) * height + y]
             if y < 3 or y >= height - 4:
-                s = out[k, y]
+                s = out[k * height + y]
                 for x in range(width):
                     down[x] = s[x]
                 continue
-            p, q, r, s = out[k, y - 3], out[k, y - 2], out[k, y - 1], out[k, y]
-            t, u, v, w = out[k, y + 1], out[k, y + 2], out[k, y + 3], out[k, y + 4]
+            z = k * height + y
+            p, q, r, s = out[z - 3], out[z - 2], out[z - 1], out[z]
+            t, u, v, w = out[z + 1], out[z + 2], out[z + 3], out[z + 4]
             for x in range(width):
                 first = a * p[x] + b * q[x] + c * r[x] + d * s[x]
                 down[x] = first + (e * t[x] + f * u[x] + g * v[x] + h * w[x])
@@ -232,15 +248,14 @@ def _quarter_difference(current: Samples, halves: Samples, row: int, column: int
         second_y, second_x = (dy + 1) >> 1, (dx + 1) >> 1
     y, x = row * _SIZE, column * _SIZE
     limit_y, limit_x = current.shape[0] + _REACH - _SIZE, current.shape[1] + _REACH - _SIZE
-    one = halves[(first_y & 1) * 2 + (first_x & 1)]
-    two = halves[(second_y & 1) * 2 + (second_x & 1)]
-    top = min(max(y + (first_y >> 1), -_REACH), limit_y) + MARGIN
+    height = current.shape[0] + 2 * MARGIN  # of each of the four pictures, one below the other
+    top = min(max(y + (first_y >> 1), -_REACH), limit_y) + MARGIN + ((first_y & 1) * 2 + (first_x & 1)) * height
     left = min(max(x + (first_x >> 1), -_REACH), limit_x) + MARGIN
     if not (dy | dx) & 1:
-        return _difference(current, y, x, one, top, left)
-    low = min(max(y + (second_y >> 1), -_REACH), limit_y) + MARGIN
+        return _difference(current, y, x, halves, top, left)
+    low = min(max(y + (second_y >> 1), -_REACH), limit_y) + MARGIN + ((second_y & 1) * 2 + (second_x & 1)) * height
     right = min(max(x + (second_x >> 1), -_REACH), limit_x) + MARGIN
-    return _mean_difference(current, y, x, one, top, left, two, low, right)
+    return _mean_difference(current, y, x, halves, top, left, halves, low, right)
 
 
 @compiled
@@ -256,8 +271,6 @@ def quarter_search(
     stop: int,
 ) -> None:
     """Refines vectors (2, H / 8, W / 8), in quarter samples, first by half samples, then by quarters.
-
-    Only the rows from start to stop, so that several threads may work on one frame; so does `merge`.
 
     coarse (2, H / 16, W / 16): what differences are counted from, in quarter samples. costs (H / 8, W / 8) becomes the
     sums of absolute differences at the vectors found.
@@ -275,10 +288,12 @@ def quarter_search(
                     dx = from_x + (k % 3 - 1) * step
                     if k == 4 or abs(dy) > limit or abs(dx) > limit:
                         continue
+                    bits = weight * _vector_bits(dy - mid_y, dx - mid_x)
+                    if bits >= best:
+                        continue
                     found = _quarter_difference(current, halves, row, column, dy, dx)
-                    cost = found + weight * _vector_bits(dy - mid_y, dx - mid_x)
-                    if cost < best:
-                        best, distortion, best_y, best_x = cost, found, dy, dx
+                    if found + bits < best:
+                        best, distortion, best_y, best_x = found + bits, found, dy, dx
             vectors[0, row, column], vectors[1, row, column] = best_y, best_x
             costs[row, column] = distortion
 
@@ -347,6 +362,25 @@ def merge(
                         vectors[0, row, column], vectors[1, row, column] = dy, dx
                         choice[row, column] = 16 if whole <= split else leaves
             costs[row, column] = best
+
+
+@compiled
+def inherit(
+    vectors: Vectors,
+    choice: NDArray[np.uint8],
+    children: Vectors,
+    child_choice: NDArray[np.uint8],
+    start: int,
+    stop: int,
+) -> None:
+    """Gives a level's vectors to those children that `merge` has made leaves, which are not split then."""
+    for row in range(start, stop):
+        for column in range(vectors.shape[2]):
+            for k in range(4):
+                if choice[row, column] == 16 or choice[row, column] >> k & 1:
+                    y, x = 2 * row + k // 2, 2 * column + k % 2
+                    children[0, y, x], children[1, y, x] = vectors[0, row, column], vectors[1, row, column]
+                    child_choice[y, x] = 16
 
 
 @compiled

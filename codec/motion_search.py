@@ -8,7 +8,6 @@ sum of absolute differences and weighted bits is least. Nothing here is part of 
 from __future__ import annotations
 
 from functools import cache, partial
-from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
@@ -17,13 +16,14 @@ from numpy.typing import NDArray
 from nacre.bitstream.errors import BackendError, InputError
 from nacre.bitstream.interpolation import BLOCK, LUMA_TAPS, MAX_VECTOR, ROOT_BLOCK, TAP_TOTAL
 from nacre.compensation import Field, Plane
-from nacre.parallel import at_once
+from nacre.parallel import at_once, bands
 
 Samples = NDArray[np.float32]
 Vectors = NDArray[np.int32]
 
 _LEVELS = 4  # of the pyramid; blocks of 8x8 at level l are blocks of the quadtree of 8 << l luma samples
 _QUARTERS = 4
+_STRIP = ROOT_BLOCK // BLOCK  # rows of blocks of 8x8 that are searched on their own, whatever the threads
 _COARSE_RADIUS = 12  # samples of the coarsest level, tried without exception: 96 of the frame's
 _HALF_TAPS = np.array(LUMA_TAPS[2], np.float32) / TAP_TOTAL
 
@@ -51,38 +51,59 @@ def search(reference: Plane, current: Plane, lmbda: float, previous: Field | Non
         reference, current = np.pad(reference, margins, mode="edge"), np.pad(current, margins, mode="edge")
     fine, finest = current.astype(np.float32), reference.astype(np.float32)
     padded = np.pad(finest, kernels.MARGIN, mode="edge")
-    halves = np.empty((4, *padded.shape), np.float32)
+    halves = np.empty((4 * len(padded), padded.shape[1]), np.float32)
     hint = np.zeros((2, height // BLOCK, width // BLOCK), np.int32) if previous is None else previous.astype(np.int32)
-    _, found = at_once(
+    _, (coarse, found) = at_once(
         threads,
         lambda: kernels.half_samples(padded, _HALF_TAPS, halves),
-        lambda: _whole_vectors(fine, finest, padded, hint, lmbda),
+        lambda: _coarse_vectors(fine, finest, hint, lmbda),
     )
-    return _quadtree(fine, halves, found, lmbda, threads)
+    field = np.empty(hint.shape, np.int16)
+
+    def work(start: int, stop: int) -> None:
+        """The rows of root blocks from start to stop."""
+        rows = slice(start * _STRIP, stop * _STRIP)
+        vectors = _whole_vectors(0, fine, padded, coarse, hint, lmbda, rows)
+        vectors[:, rows] = _in_quarters(vectors[:, rows], 0)
+        field[:, rows] = _quadtree(fine, halves, [vectors, *found], lmbda, rows)
+
+    at_once(threads, *(partial(work, *band) for band in bands(height // ROOT_BLOCK, threads)))
+    return field
 
 
-def _whole_vectors(current: Samples, reference: Samples, padded: Samples, hint: Vectors, lmbda: float) -> list[Vectors]:
-    """Vectors of whole samples, in quarters, for blocks of 8, 16, 32 and 64 samples; padded: the reference."""
-    kernels = _kernels()
+def _coarse_vectors(current: Samples, reference: Samples, hint: Vectors, lmbda: float) -> tuple[Vectors, list[Vectors]]:
+    """Vectors for blocks of 16 samples, in whole samples of that level, and for those of 16, 32 and 64 in quarters."""
     currents, references = _pyramid(current), _pyramid(reference)
+    found: list[Vectors] = []
     vectors = np.zeros((2, 1, 1), np.int32)
-    found = []
-    for level in reversed(range(_LEVELS)):
-        coarse = vectors
-        vectors = np.empty((2, len(currents[level]) // BLOCK, currents[level].shape[1] // BLOCK), np.int32)
-        unit = _QUARTERS << level
-        kernels.whole_search(
-            currents[level],
-            padded if level == 0 else np.pad(references[level], kernels.MARGIN, mode="edge"),
-            coarse,
-            np.ascontiguousarray(hint[:, :: 1 << level, :: 1 << level]) // unit,
-            unit,
-            lmbda / 4**level,
-            _COARSE_RADIUS if level == _LEVELS - 1 else 0,
-            vectors,
-        )
-        found.append(np.clip(vectors * unit, -MAX_VECTOR, MAX_VECTOR))
-    return found[::-1]
+    for level in range(_LEVELS - 1, 0, -1):
+        padded = np.pad(references[level], _kernels().MARGIN, mode="edge")
+        near = hint[:, :: 1 << level, :: 1 << level]
+        vectors = _whole_vectors(level, currents[level], padded, vectors, near, lmbda, slice(0, near.shape[1]))
+        found.insert(0, _in_quarters(vectors, level))
+    return vectors, found
+
+
+def _whole_vectors(
+    level: int, current: Samples, padded: Samples, coarse: Vectors, hint: Vectors, lmbda: float, rows: slice
+) -> Vectors:
+    """Vectors of a level's blocks, in its whole samples, of which only some rows are filled in.
+
+    padded: the reference; coarse: vectors of the level above; hint: of the frame before, in quarters of level 0.
+    """
+    unit = _QUARTERS << level
+    radius = _COARSE_RADIUS if level == _LEVELS - 1 else 0
+    vectors = np.empty(hint.shape, np.int32)
+    strip = _STRIP if level == 0 else len(vectors[0])
+    _kernels().whole_search(
+        current, padded, coarse, hint // unit, unit, lmbda / 4**level, radius, vectors, rows.start, rows.stop, strip
+    )
+    return vectors
+
+
+def _in_quarters(vectors: Vectors, level: int) -> Vectors:
+    """Whole vectors of a level in legal quarters of the finest one."""
+    return np.clip(vectors * (_QUARTERS << level), -MAX_VECTOR, MAX_VECTOR)
 
 
 @cache
@@ -100,50 +121,35 @@ def _pyramid(plane: Samples) -> list[Samples]:
     """The plane and its means of 2x2, 4x4 and 8x8 samples."""
     levels = [plane]
     for _ in range(_LEVELS - 1):
-        fine = levels[-1]
-        rows = fine[::2] + fine[1::2]
-        levels.append((rows[:, ::2] + rows[:, 1::2]) * np.float32(0.25))
+        height, width = levels[-1].shape
+        levels.append(np.empty((height // 2, width // 2), np.float32))
+        _kernels().halve(levels[-2], levels[-1])
     return levels
 
 
-def _quadtree(current: Samples, halves: Samples, found: list[Vectors], lmbda: float, threads: int) -> Field:
-    """The field of the best quadtree; found: vectors of blocks of 8, 16, 32 and 64 samples, in quarters."""
+def _quadtree(current: Samples, halves: Samples, found: list[Vectors], lmbda: float, rows: slice) -> Field:
+    """Some rows of the best quadtree's field; found: vectors of blocks of 8, 16, 32 and 64 samples, in quarters."""
     kernels = _kernels()
     # of the quadtree's best vectors where those above a block are not known yet
     levels = [found[0], *(np.empty_like(vectors) for vectors in found[1:])]
     costs = [np.empty(vectors.shape[1:], np.float32) for vectors in levels]
-    choices = [np.empty(vectors.shape[1:], np.uint8) for vectors in levels[1:]]
-
-    def work(start: int, stop: int) -> None:
-        """The rows of root blocks from start to stop."""
-        rows = start << (_LEVELS - 1), stop << (_LEVELS - 1)
-        kernels.quarter_search(current, halves, found[1], lmbda, MAX_VECTOR, levels[0], costs[0], *rows)
-        for level in range(_LEVELS - 1):
-            kernels.merge(
-                current,
-                halves,
-                levels[level],
-                costs[level],
-                found[level + 1],
-                1 << level,
-                lmbda,
-                levels[level + 1],
-                costs[level + 1],
-                choices[level],
-                *(row >> (level + 1) for row in rows),
-            )
-
-    roots = levels[-1].shape[1]
-    bands = min(threads, roots)
-    edges = [roots * band // bands for band in range(bands + 1)]
-    at_once(threads, *(partial(work, *edge) for edge in pairwise(edges)))
-    vectors = levels[-1]
-    inherited = np.zeros(vectors.shape[1:], bool)  # whether the vector of a block around holds for all of it
-    for level in reversed(range(_LEVELS - 1)):
-        choice = choices[level]
-        leaf = np.empty(levels[level].shape[1:], bool)
-        for child in range(4):
-            leaf[child // 2 :: 2, child % 2 :: 2] = inherited | (choice >= 16) | (choice >> child & 1).astype(bool)
-        vectors = np.where(leaf, vectors.repeat(2, 1).repeat(2, 2), levels[level])
-        inherited = leaf
-    return vectors.astype(np.int16)
+    choices = [np.empty(vectors.shape[1:], np.uint8) for vectors in levels]
+    parts = [(rows.start >> level, rows.stop >> level) for level in range(_LEVELS)]
+    kernels.quarter_search(current, halves, found[1], lmbda, MAX_VECTOR, levels[0], costs[0], *parts[0])
+    for level in range(_LEVELS - 1):
+        kernels.merge(
+            current,
+            halves,
+            levels[level],
+            costs[level],
+            found[level + 1],
+            1 << level,
+            lmbda,
+            levels[level + 1],
+            costs[level + 1],
+            choices[level + 1],
+            *parts[level + 1],
+        )
+    for level in range(_LEVELS - 1, 0, -1):
+        kernels.inherit(levels[level], choices[level], levels[level - 1], choices[level - 1], *parts[level])
+    return levels[0][:, rows].astype(np.int16)

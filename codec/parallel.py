@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -108,6 +109,12 @@ def timed_at_once(threads: int, stopwatch: Stopwatch, *works: Callable[[Stopwatc
         return at_once(threads, *map(partial, works, clocks))
     finally:
         stopwatch.charge(time.perf_counter() - start, clocks)
+
+
+def bands(rows: int, count: int) -> list[tuple[int, int]]:
+    """Rows 0 to rows - 1 in `count` parts of about one size, or as many as there are rows: (start, stop) of each."""
+    count = min(count, rows)
+    return list(pairwise(rows * band // count for band in range(count + 1)))
 
 
 def _settle(future: Future[Any], work: Callable[[], Any]) -> None:

@@ -178,29 +178,20 @@ class SymbolEncoder:
             msg = f"symbol is {bad}, legal range {-MAX_SYMBOL}..{MAX_SYMBOL}"
             raise InputError(msg)
         order, groups = _group(table_index, tables)
-        grouped = symbols.take(order).astype(np.int32, copy=False)
-        for table, start, stop in groups:
-            radius = int(tables.radii[table])
-            entries = grouped[start:stop]
-            entries += radius
-            model = tables.prepared(table, self._engine.model)
-            unsigned = entries.view(np.uint32)  # where negative entries are large ones
-            if unsigned.max() <= 2 * radius:
-                self._coder.encode(entries, model)
-            else:
-                outside = unsigned > 2 * radius
-                escaped = entries[outside] - radius
-                entries[outside] = 2 * radius + 1
-                self._coder.encode(entries, model)
-                self._encode_escapes(escaped, radius)
-
-    def _encode_escapes(self, symbols: Int32Array, radius: int) -> None:
-        value = np.abs(symbols) - radius
-        length = np.frexp(value.astype(np.float64))[1].astype(np.int32)
-        sign = (symbols < 0).astype(np.int32)
-        top = np.left_shift(np.int32(1), length - 1)
-        self._coder.encode_bits(length, np.full(length.shape, LENGTH_BITS, np.int32))
-        self._coder.encode_bits(value - top + sign * top, length)
+        radii = tables.radii.take(table_index.take(order))
+        entries = symbols.take(order).astype(np.int32, copy=False)
+        entries += radii
+        escaped = np.flatnonzero(entries.view(np.uint32) > (2 * radii).view(np.uint32))  # negative ones are large there
+        firsts = [0] * (len(groups) + 1)  # of the escapes of each group
+        if escaped.size:
+            firsts = np.searchsorted(escaped, [start for _, start, _ in groups] + [order.size]).tolist()
+            radius = radii.take(escaped)
+            values, bits = _escapes(entries.take(escaped) - radius, radius, firsts)
+            entries[escaped] = 2 * radius + 1
+        for (table, start, stop), (first, last) in zip(groups, pairwise(firsts), strict=True):
+            self._coder.encode(entries[start:stop], tables.prepared(table, self._engine.model))
+            if first < last:
+                self._coder.encode_bits(values[2 * first : 2 * last], bits[2 * first : 2 * last])
 
     def finish(self) -> bytes:
         """All that was coded, little-endian words without the zero bytes at the end; b"" where nothing was."""
@@ -229,39 +220,62 @@ class SymbolDecoder:
         Raises FormatError: the bytes cannot be a code of symbols; InputError: an index outside the set.
         """
         order, groups = _group(table_index, tables)
+        radii = tables.radii.take(table_index.take(order))
         grouped = np.empty(order.shape, np.int32)
+        escapes: list[Int32Array] = []
         for table, start, stop in groups:
-            radius = int(tables.radii[table])
             entries = self._coder.decode(tables.prepared(table, self._engine.model), stop - start)
-            symbols = np.subtract(entries, radius, out=grouped[start:stop])
-            if entries.max() > 2 * radius:
-                escaped = entries > 2 * radius
-                symbols[escaped] = self._decode_escapes(int(np.count_nonzero(escaped)), radius)
+            grouped[start:stop] = entries
+            count = np.count_nonzero(entries > 2 * int(tables.radii[table]))
+            if count:
+                escapes.append(self._decode_escapes(count))
             self._untouched = False
+        grouped -= radii
+        if escapes:
+            escaped = np.flatnonzero(grouped > radii)
+            found = np.concatenate(escapes)
+            found += np.sign(found) * radii.take(escaped)
+            if np.abs(found).max() > MAX_SYMBOL:
+                msg = f"magnitude of an escaped symbol is {np.abs(found).max()}, legal range 0..{MAX_SYMBOL}"
+                raise FormatError(msg)
+            grouped[escaped] = found
         symbols = np.empty_like(grouped)
         symbols[order] = grouped
         return symbols
 
-    def _decode_escapes(self, count: int, radius: int) -> Int32Array:
+    def _decode_escapes(self, count: int) -> Int32Array:
+        """What escaped symbols are beyond the radius, on the side of their sign."""
         length = self._coder.decode_bits(np.full(count, LENGTH_BITS, np.int32))
         if length.min() < 1 or length.max() > MAX_LENGTH:
             msg = f"length of an escaped symbol is {length.min()}..{length.max()}, legal range 1..{MAX_LENGTH}"
             raise FormatError(msg)
         payload = self._coder.decode_bits(length)
         top = np.left_shift(np.int32(1), length - 1)
-        negative = payload >= top
-        magnitude = (payload & (top - 1)) + top + radius
-        if magnitude.max() > MAX_SYMBOL:
-            msg = f"magnitude of an escaped symbol is {magnitude.max()}, legal range {radius + 1}..{MAX_SYMBOL}"
-            raise FormatError(msg)
-        symbols: Int32Array = np.where(negative, -magnitude, magnitude).astype(np.int32)
-        return symbols
+        beyond: Int32Array = np.where(payload < top, payload + top, -payload)
+        return beyond
 
     def finish(self) -> None:
         """Raises FormatError if bytes are left over, as far as a range coder can tell."""
         if self._untouched or not self._coder.maybe_exhausted():
             msg = "the range coder's bytes go on after the last symbol"
             raise FormatError(msg)
+
+
+def _escapes(symbols: Int32Array, radii: IntArray, firsts: list[int]) -> tuple[Int32Array, Int32Array]:
+    """Raw values and how many bits each has: of every group of escaped symbols (n,) all lengths, then all payloads.
+
+    firsts: where each group begins, and n.
+    """
+    value = np.abs(symbols) - radii
+    length = np.frexp(value.astype(np.float64))[1].astype(np.int32)
+    top = np.left_shift(np.int32(1), length - 1)
+    counts = np.diff(firsts)
+    place = np.arange(len(symbols)) + np.repeat(firsts[:-1], counts)
+    behind = place + np.repeat(counts, counts)
+    values, bits = np.empty((2, 2 * len(symbols)), np.int32)
+    values[place], bits[place] = length, LENGTH_BITS
+    values[behind], bits[behind] = value - top + np.where(symbols < 0, top, 0), length
+    return values, bits
 
 
 def _group(table_index: IntArray, tables: TableSet) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:

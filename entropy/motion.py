@@ -22,6 +22,7 @@ where a block that is not present has its parent's vector. A split is coded as t
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -34,7 +35,8 @@ from nacre.entropy.tables import IntArray, TableSet
 LEVELS = 4
 MOTION_TABLES = 88
 _SPLIT_TABLES = 64
-_CLASSES = (1, 4, 16)
+_SIZE_CLASS = np.array([0] + 3 * [1] + 12 * [2] + [3], np.uint8)  # of a magnitude, the last of those beyond
+_CAPPED_CLASS = np.minimum(_SIZE_CLASS, 2)
 
 Vectors = NDArray[np.int32]
 Item = TypeVar("Item", bound=np.generic)
@@ -110,34 +112,42 @@ def walk(
     ):
         msg = f"motion symbols have the shapes {_shapes(known or previous)}, legal are {_legal_shapes(shape)}"
         raise InputError(msg)
-    present = np.ones(shape, bool)
-    vectors = np.zeros((2, *shape), np.int32)
+    grids = _grids(*shape)
+    present = np.arange(shape[0] * shape[1])
+    vectors = np.zeros((2, present.size), np.int32)
     differences: list[Vectors] = []
     splits: list[NDArray[np.bool_]] = []
-    for level in range(LEVELS):
-        guide = _guide(vectors) if level > 0 else _first_guide(vectors, previous)
-        sign = np.where(guide < 0, -1, 1).astype(np.int32)
-        difference = np.zeros((2, *present.shape), np.int32)
-        context = 16 * level + _size_class(guide[0])
-        for component in (0, 1):
-            values = None if known is None else (known.differences[level][component] * sign[component])[present]
-            difference[component][present] = exchange(values, context[present]) * sign[component][present]
-            context = 16 * level + 4 + 3 * _size_class(guide[1]) + np.minimum(_size_class(difference[0]), 2)
-        differences.append(difference)
-        vectors = finer(vectors) + difference if level > 0 else left_sums(difference)
-        if level < LEVELS - 1:
-            context = _SPLIT_TABLES + 8 * level + 2 * _size_class(_roughness(vectors))
-            if previous is not None:
-                context += previous.splits[level]
-            values = None if known is None else known.splits[level][present].astype(np.int32)
-            flags = exchange(values, context[present])
-            if flags.size and (flags.min() < 0 or flags.max() > 1):
-                msg = f"split of a motion block is {flags.min()}..{flags.max()}, legal range 0..1"
-                raise FormatError(msg)
-            split = np.zeros(present.shape, bool)
-            split[present] = flags.astype(bool)
-            splits.append(split)
-            present = finer(split)
+    for level, grid in enumerate(grids):
+        guide = _guide(vectors, grid.parents.take(present, axis=1)) if level > 0 else _first_guide(vectors, previous)
+        sign = np.where(guide < 0, np.int32(-1), np.int32(1))
+        first = 16 * level + _SIZE_CLASS.take(np.abs(guide), mode="clip") * np.array([[1], [3]], np.uint8)
+        given = None if known is None else known.differences[level].reshape(2, -1).take(present, axis=1) * sign
+        dy = exchange(None if given is None else given[0], first[0])
+        dx = exchange(None if given is None else given[1], first[1] + 4 + _CAPPED_CLASS.take(np.abs(dy), mode="clip"))
+        difference = np.zeros((2, grid.rows * grid.columns), np.int32)
+        difference[0, present] = dy * sign[0]
+        difference[1, present] = dx * sign[1]
+        differences.append(difference.reshape(2, grid.rows, grid.columns))
+        if level == LEVELS - 1:
+            break
+        if level > 0:
+            vectors = vectors.take(grid.parents[0], axis=1) + difference
+        else:
+            vectors = left_sums(differences[0]).reshape(2, -1)
+        roughness = _roughness(vectors, present, grid.neighbours.take(present, axis=1))
+        context = _SPLIT_TABLES + 8 * level + 2 * _SIZE_CLASS.take(roughness, mode="clip")
+        if previous is not None:
+            context += previous.splits[level].reshape(-1).take(present)
+        flags = exchange(
+            None if known is None else known.splits[level].reshape(-1).take(present).astype(np.int32), context
+        )
+        if flags.size and (flags.min() < 0 or flags.max() > 1):
+            msg = f"split of a motion block is {flags.min()}..{flags.max()}, legal range 0..1"
+            raise FormatError(msg)
+        split = np.zeros((grid.rows, grid.columns), bool)
+        split.reshape(-1)[present] = flags
+        splits.append(split)
+        present = np.flatnonzero(finer(split))
     return MotionSymbols(tuple(differences), tuple(splits))
 
 
@@ -160,34 +170,58 @@ def left_sums(differences: Vectors) -> Vectors:
     return np.cumsum(sums, axis=-1, dtype=np.int32)
 
 
+class _Grid(NamedTuple):
+    """The blocks of a level and where those are that matter to each, as numbers in raster order.
+
+    parents (3, n), on the level before: the block's own, that which it touches above or below this one, and that beside
+    it. neighbours (4, n), on its own level: above, below, left and right. Beyond the frame's edge, what is at it.
+    """
+
+    rows: int
+    columns: int
+    parents: NDArray[np.intp]
+    neighbours: NDArray[np.intp]
+
+
+@lru_cache(maxsize=4)
+def _grids(rows: int, columns: int) -> list[_Grid]:
+    """The levels of a field of so many blocks of 64."""
+    return [_grid(rows << level, columns << level) for level in range(LEVELS)]
+
+
+def _grid(rows: int, columns: int) -> _Grid:
+    def places(y: NDArray[np.intp], x: NDArray[np.intp], height: int, width: int) -> NDArray[np.intp]:
+        return (np.clip(y, 0, height - 1)[:, None] * width + np.clip(x, 0, width - 1)).reshape(-1)
+
+    y, x = np.arange(rows), np.arange(columns)
+    up, left, size = y // 2, x // 2, (max(rows // 2, 1), max(columns // 2, 1))
+    parents = [(up, left), (up - 1 + y % 2 * 2, left), (up, left - 1 + x % 2 * 2)]
+    neighbours = [(y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)]
+    return _Grid(
+        rows,
+        columns,
+        np.stack([places(*pair, *size) for pair in parents]),
+        np.stack([places(*pair, rows, columns) for pair in neighbours]),
+    )
+
+
 def _first_guide(zeros: Vectors, previous: MotionSymbols | None) -> Vectors:
     """The guide of level 0."""
-    return zeros if previous is None else previous.differences[0]
+    return zeros if previous is None else previous.differences[0].reshape(2, -1)
 
 
-def _guide(parents: Vectors) -> Vectors:
-    """The guide of the children of parents (2, h, w): int32 (2, 2h, 2w)."""
-    padded = np.pad(parents, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    guide = -2 * finer(parents)
-    for child, near in ((0, slice(None, -2)), (1, slice(2, None))):
-        guide[:, child::2] += padded[:, near, 1:-1].repeat(2, axis=-1)
-        guide[:, :, child::2] += padded[:, 1:-1, near].repeat(2, axis=-2)
+def _guide(vectors: Vectors, parents: NDArray[np.intp]) -> Vectors:
+    """The guide (2, n) of blocks whose parents (3, n) are some of the vectors (2, m)."""
+    own, vertical, horizontal = vectors.take(parents, axis=1).swapaxes(0, 1)
+    guide: Vectors = vertical + horizontal - 2 * own
     return guide
 
 
-def _roughness(vectors: Vectors) -> Vectors:
-    """The largest distance of each vector (2, h, w) from its four neighbours: int32 (h, w)."""
-    roughness = np.zeros(vectors.shape[1:], np.int32)
-    for axis in (0, 1):
-        steps = np.abs(np.diff(vectors, axis=axis + 1)).sum(axis=0, dtype=np.int32)
-        for part in (slice(None, -1), slice(1, None)):
-            near = roughness[part] if axis == 0 else roughness[:, part]
-            np.maximum(near, steps, out=near)
+def _roughness(vectors: Vectors, blocks: NDArray[np.intp], neighbours: NDArray[np.intp]) -> Vectors:
+    """The largest distance (n,) of blocks (n,) from their neighbours (4, n), all among the vectors (2, m)."""
+    steps = np.abs(vectors.take(neighbours, axis=1) - vectors.take(blocks, axis=1)[:, None])
+    roughness: Vectors = (steps[0] + steps[1]).max(axis=0)
     return roughness
-
-
-def _size_class(values: IntArray) -> NDArray[np.intp]:
-    return np.digitize(np.abs(values), _CLASSES)
 
 
 def _check_tables(tables: TableSet) -> None:

@@ -60,15 +60,20 @@ def transform_start(model: ImageModel | FrameModel, patches: Tensor, samples_per
     synthesis.head.weight[:, :width].copy_(first.T[:, :, None, None])
     synthesis.head.bias.zero_()  # type: ignore[union-attr]
 
-    qualities = torch.linspace(0, 100, config.anchors)
-    steps = [math.sqrt(26.0 / 3 * samples_per_pixel / quality_to_lambda(float(quality))) for quality in qualities]
-    log_gain = torch.log(PIXEL_SCALE / torch.tensor(steps))
+    log_gain = step_gains(config.anchors, samples_per_pixel)
     analysis.gain.log_gain.copy_(log_gain[:, None].expand(-1, config.latent_channels))
     synthesis.gain.log_gain.copy_(-log_gain[:, None].expand(-1, config.latent_channels))
     last = model.scale_decoder.layers[-1]
     assert isinstance(last, IntegerConv)
     sigma = torch.exp(log_gain)[:, None] * deviation
     last.bias.copy_(((sigma.log() - LOG_SCALE_MIN) / LOG_SCALE_STEP - 5.0).clamp(2.0, 62.0))
+
+
+def step_gains(anchors: int, samples_per_pixel: float) -> Tensor:
+    """Logarithms of the gains, for each anchor of quality, that make rounding a step of sqrt(26 / 3 n / lambda)."""
+    qualities = torch.linspace(0, 100, anchors)
+    steps = [math.sqrt(26.0 / 3 * samples_per_pixel / quality_to_lambda(float(quality))) for quality in qualities]
+    return torch.log(PIXEL_SCALE / torch.tensor(steps))
 
 
 def light_start(parameters: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -35,7 +35,7 @@ CONDITION_HIDDEN = 32  # channels at 1/8 between the prediction and the context 
 INTRA = ImageConfig(name="intra")
 PREDICTED = ImageConfig(
     name="predicted",
-    latent_channels=192,
+    latent_channels=320,
     hyper_channels=96,
     hyper_hidden=64,
     analysis_width=96,

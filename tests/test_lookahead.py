@@ -21,7 +21,7 @@ from nacre.clip import Frame
 from nacre.compensation import Planes
 from nacre.framecoder import FrameCoder, _Networks
 from nacre.lookahead import LookAhead
-from nacre.parallel import at_once, timed_at_once
+from nacre.parallel import at_once, bands, timed_at_once
 from nacre.stopwatch import Stopwatch
 from nacre.video import DecodedFrame, VideoDecoder, VideoEncoder
 
@@ -102,6 +102,12 @@ def test_work_is_done_at_once_with_results_in_order() -> None:
     assert [number for number, _ in results] == [0, 1, 2]
     assert results[2][1] == threading.current_thread().name
     assert at_once(1, threading.get_ident, threading.get_ident) == [threading.get_ident()] * 2
+
+
+def test_bands_are_of_about_one_size_and_none_is_empty() -> None:
+    assert bands(7, 3) == [(0, 2), (2, 4), (4, 7)]
+    assert bands(2, 5) == [(0, 1), (1, 2)]
+    assert bands(6, 1) == [(0, 6)]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

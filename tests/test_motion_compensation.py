@@ -102,6 +102,24 @@ def test_the_compiled_form_equals_the_reference(name: str) -> None:
         assert np.array_equal(got, expected)
 
 
+@pytest.mark.parametrize("threads", [2, 3, 8, 9, 40])
+@pytest.mark.parametrize("name", ["extreme", "large blocks"])
+def test_bands_of_rows_equal_the_reference(name: str, threads: int) -> None:
+    pytest.importorskip("numba")
+    frame, field = noise(64, 128), FIELDS[name]
+    for got, expected in zip(compensate(frame, field, threads), compensate_reference(frame, field), strict=True):
+        assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("vector", [(0, 0), (4, -8), (1, 0), (0, 3), (-7, 2)])
+def test_wide_areas_of_one_vector_equal_the_reference(vector: tuple[int, int]) -> None:
+    frame = noise(32, 320)
+    field = np.broadcast_to(np.array(vector, np.int16)[:, None, None], (2, 4, 40)).copy()
+    field[:, 2, 37] = 5
+    for got, expected in zip(compensate(frame, field), compensate_reference(frame, field), strict=True):
+        assert np.array_equal(got, expected)
+
+
 @pytest.mark.parametrize("name", FIELDS)
 def test_the_torch_twin_equals_the_reference(name: str) -> None:
     torch = pytest.importorskip("torch")

@@ -81,6 +81,18 @@ def test_the_frame_before_helps_where_motion_is_far() -> None:
     assert (field[1, :, :12] == 496).mean() > 0.95
 
 
+def test_strips_of_a_high_picture_are_the_same_whatever_the_threads() -> None:
+    large = picture(9 * 64, 128)
+    reference, current = shifted(large, 0, 0), shifted(large, 3.5, -2)
+    previous = search(reference, current, 4.0)
+    assert (previous[:, 2:-2, 2:-2] == np.array([14, -8])[:, None, None]).mean() > 0.95
+    current[200:400] = shifted(large, -5, 1.25)[200:400]
+    field = search(reference, current, 4.0, previous)
+    assert (field[:, 26:49, 2:-2] == np.array([-20, 5])[:, None, None]).mean() > 0.95
+    for threads in (2, 3, 4, 9):
+        assert np.array_equal(search(reference, current, 4.0, previous, threads), field)
+
+
 def test_sides_are_padded_to_multiples_of_64() -> None:
     reference = shifted(picture(90, 130), 0, 0)
     field = search(reference, reference, 4.0)

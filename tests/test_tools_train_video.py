@@ -17,9 +17,11 @@ pytest.importorskip("compressai")
 pytest.importorskip("numba")
 
 import av  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from nacre.compensation import Planes, compensate  # noqa: E402
 from nacre.models.image import ImageModel  # noqa: E402
+from nacre.scene import draw_scene  # noqa: E402
 from nacre.tools import leg, train_video  # noqa: E402
 from nacre.tools.rollouts import crop, mirror, predict, sequence, stack  # noqa: E402
 from nacre.tools.shots import VALIDATION_SOURCES, load_shots  # noqa: E402
@@ -152,6 +154,43 @@ def test_training_saves_and_goes_on(shards: Path, tmp_path: Path, capsys: pytest
     capsys.readouterr()
     assert train_video.main([*more[:2], "--out", str(tmp_path / "x"), "--start", str(tmp_path), "--minutes", "1"]) == 1
     assert "holds neither a run state nor published weights" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("small")
+def test_a_narrower_model_is_widened(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The frames of a leg with more latent channels begin as good as those of the one before, or better."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(3):
+        Image.fromarray(np.ascontiguousarray(np.roll(draw_scene(), 40 * number, 1))).save(folder / f"{number}.png")
+    monkeypatch.setattr(train_video, "MOVED_STILLS", 4)
+    out = tmp_path / "run"
+    arguments = ["--data", str(shards), "--moving", str(folder), "--motion", str(tmp_path / "motion"), "--batch", "2"]
+    arguments += ["--crop", "128", "--threads", "1", "--frames", "2"]
+    first = [*arguments, "--out", str(out), "--stills", "not-read", "--only", "predicted.", "--minutes", "0.03"]
+    assert train_video.main(first) == 0
+    narrow = train_video.load_video(out).eval()
+    wider = replace(train_video.PREDICTED, latent_channels=48)
+    monkeypatch.setattr(train_video, "PREDICTED", wider)
+    second = [*arguments, "--out", str(tmp_path / "wide"), "--start", str(out), "--minutes", "1"]
+    wide = train_video.VideoLeg(train_video.parse(second)).average.eval()
+    assert wide.predicted.config.latent_channels == 48
+    shot = sequence(load_shots(shards, minimum=SIDE)[0][0], tmp_path / "motion")
+    rollout, cpu = stack([crop(shot, 0, 2, 0, 0, 128)]), torch.device("cpu")
+    quality, lmbda = torch.tensor([100.0]), torch.tensor([0.3])
+    with torch.no_grad():
+        reference = narrow.code(rollout.planes(0, cpu), None, quality, lmbda, hard=True)[0]
+        prediction = predict(reference, rollout.fields[:, 0])
+        (*_, rate, error), (*_, wide_rate, wide_error) = (
+            model.code(rollout.planes(1, cpu), prediction, quality, lmbda, hard=True) for model in (narrow, wide)
+        )
+    assert wide_error.item() < 0.95 * error.item()
+    assert wide_rate.item() > rate.item()
+    monkeypatch.setattr(train_video, "PREDICTED", replace(wider, latent_channels=16))
+    assert train_video.main(second) == 1
+    assert "has networks of other widths" in capsys.readouterr().err
 
 
 def test_a_new_run_says_where_it_begins(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

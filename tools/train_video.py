@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from nacre.bitstream.errors import NacreError
 from nacre.models.config import ImageConfig, quality_to_lambda
-from nacre.models.frame_start import intra_from_stills, predicted_start
+from nacre.models.frame_start import intra_from_stills, predicted_start, widen_latent
 from nacre.models.frames import Planes, round_planes, to_patches, to_planes
 from nacre.models.loss import bits_per_pixel
 from nacre.models.published import load_published_frames
 from nacre.models.transforms import PATCH, PIXEL_SCALE
 from nacre.models.video import INTRA, PREDICTED, FrameModel
+from nacre.tools.data import load_pictures
 from nacre.tools.leg import Leg, add_leg_options, prepare, read_state
+from nacre.tools.moved_stills import moved_stills
 from nacre.tools.rollouts import Rollout, RolloutSampler, Sequence, crop, predict, sequence, stack
 from nacre.tools.shots import load_shots
 from nacre.tools.train import lambda_to_quality, load_weights
@@ -34,6 +36,8 @@ MEASURE_FRAMES = 8
 GOP = 32  # of which one frame is intra, in J
 MINIMUM_SIDE = 256
 KINDS = ("intra", "predicted")
+MOVED_STILLS = 240  # of 9 frames; a third of all samples beside 150 shots of 24 frames
+START_CROPS = 48  # of which networks make their start
 INTRA_BONUS = (8.0, 22.0)  # what an intra frame's quality is above that of the others, drawn for each rollout
 
 
@@ -91,6 +95,9 @@ class VideoLeg(Leg[VideoModel]):
         prepare(options)
         training, validation = load_shots(options.data, minimum=MINIMUM_SIDE, limit=options.limit)
         cache = options.motion or options.out / "motion"
+        if options.moving is not None:
+            pictures, _ = load_pictures(options.moving, minimum=MINIMUM_SIDE)
+            training = training + moved_stills(pictures, MOVED_STILLS, options.seed)
         self.sampler = RolloutSampler([sequence(shot, cache) for shot in training], options.crop, options.seed)
         self.validation = [self._centre(sequence(shot, cache)) for shot in validation]
         model = VideoModel(INTRA, PREDICTED)
@@ -111,19 +118,37 @@ class VideoLeg(Leg[VideoModel]):
     def _start(self, model: VideoModel, options: argparse.Namespace) -> None:
         if options.start is not None:
             start = load_video(options.start)
-            if start.config() != model.config():
+            if start.config() == model.config():
+                model.load_state_dict(start.state_dict())
+            elif start.predicted.config.latent_channels < model.predicted.config.latent_channels:
+                self._widen(model, start)
+            else:
                 msg = f"{options.start} has networks of other widths: {start.config()}"
                 raise ValueError(msg)
-            model.load_state_dict(start.state_dict())
             return
         stills, _ = load_weights(options.stills)
         intra_from_stills(model.intra, stills.state_dict())
-        rollout = self.sampler.batch(48, 2)
+        rollout = self.sampler.batch(START_CROPS, 2)
         cpu = torch.device("cpu")
         frame, before = rollout.planes(1, cpu), rollout.planes(0, cpu)
         residuals = to_patches(frame) - to_patches(predict(before, rollout.fields[:, 0]))
         # what a reference loses in coding is there to be coded as well
         predicted_start(model.predicted, residuals + 0.05 * (to_patches(frame) - to_patches(frame).mean()))
+
+    @torch.no_grad()
+    def _widen(self, model: VideoModel, start: VideoModel) -> None:
+        """Begin with predicted frames of fewer latent channels; new ones hold what the best quality lacks."""
+        rollout, cpu = self.sampler.batch(START_CROPS, 2), torch.device("cpu")
+        quality = torch.full((START_CROPS,), 100.0)
+        lmbda = torch.full((START_CROPS,), quality_to_lambda(100.0))
+        reference = start.code(rollout.planes(0, cpu), None, quality, lmbda, hard=True)[0]
+        prediction, x = predict(reference, rollout.fields[:, 0]), to_patches(rollout.planes(1, cpu))
+        features: list[Tensor] = []
+        hook = start.predicted.analysis.down.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
+        x_hat = start.predicted.code(x, to_patches(prediction), quality, hard=True)["x_hat"]
+        hook.remove()
+        model.intra.load_state_dict(start.intra.state_dict())
+        widen_latent(model.predicted, start.predicted, features[0], x - x_hat)
 
     def loss(self, progress: float) -> Tensor:
         """Of the next frame of the rollout; a new one begins where the last has ended."""
@@ -201,6 +226,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nacre.tools.train_video", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of tar shards of shots with manifest.csv")
     parser.add_argument("--stills", type=Path, help="run folder or published weights of stills that intra begins with")
+    parser.add_argument("--moving", type=Path, help="folder of pictures, or of shards of them, that are set in motion")
     parser.add_argument("--start", type=Path, help="run folder or published weights of video to begin a new leg from")
     parser.add_argument("--motion", type=Path, help="folder where searched motion is kept (default: OUT/motion)")
     parser.add_argument("--frames", type=int, default=6, help="frames of a rollout at the end, 2 at the beginning")
