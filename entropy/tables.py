@@ -138,6 +138,7 @@ def quantize_pmf(probabilities: FloatArray, total: int = TOTAL) -> NDArray[np.in
     if not np.isfinite(p).all() or p.min() < 0.0 or p.sum() <= 0.0:
         msg = "probabilities must be finite, at least 0, and not all 0"
         raise InputError(msg)
+    p = np.ldexp(p, -np.frexp(p.max())[1])  # exact, and no quotient below overflows
     free = np.ones(p.size, bool)
     share = p * 0.0
     while True:  # ends: every round but the last turns an entry of `free` off, and the largest one stays

@@ -91,6 +91,12 @@ def test_predicted_frames_are_small(clips: list[Clip]) -> None:
         assert psnr > best - 2.5
 
 
+def test_scene_cuts_begin_groups(clips: list[Clip]) -> None:
+    data, _ = coded(clips[0] + clips[1], 50)
+    keys = [unit.key for unit in SequenceReader(io.BytesIO(data)) if isinstance(unit, FrameUnit)]
+    assert [number for number, key in enumerate(keys) if key] == [0, FRAMES]
+
+
 def test_smaller_than_x264(clips: list[Clip]) -> None:
     """x264 at low latency needs more bytes for as much PSNR."""
     for clip in clips:
