@@ -20,6 +20,7 @@ from nacre.models.video import FrameModel
 _TO_RGB = torch.tensor([[1.164384, 0.0, 1.596027], [1.164384, -0.391762, -0.812968], [1.164384, 2.017232, 0.0]])
 _BLACK = torch.tensor([16.0, 128.0, 128.0])
 SAMPLES_PER_PIXEL = 1.5
+_FURTHER = ("heavy_analysis.", "light_synthesis.")
 HEAD_TOLERANCE = 0.1  # of the largest singular value of the last layer: what is smaller is not inverted
 
 
@@ -44,12 +45,13 @@ def intra_from_stills(model: FrameModel, stills: dict[str, Tensor]) -> None:
     """Give a model of intra frames the parameters of an image model of the same widths.
 
     The first and last layers are multiplied by the change between RGB and YUV 4:2:0; what remains is that chroma of
-    half resolution meets networks that have not seen it. Raises RuntimeError where shapes differ.
+    half resolution meets networks that have not seen it. What stills have besides, a heavier analysis or a lighter
+    synthesis, is left out. Raises RuntimeError where shapes differ.
     """
     to_rgb, offset = _rgb_of_frame_patches()
     to_frame = torch.linalg.pinv(to_rgb)
     embed, head = "analysis.embed.weight", "synthesis.head.weight"
-    changed = dict(stills)
+    changed = {name: value for name, value in stills.items() if not name.startswith(_FURTHER)}
     first, last = stills[embed].flatten(1), stills[head].flatten(1)
     changed[embed] = (first @ to_rgb)[:, :, None, None]
     changed["analysis.embed.bias"] = stills["analysis.embed.bias"] + first @ offset

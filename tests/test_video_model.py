@@ -66,7 +66,8 @@ def test_error_of_patches_weights_the_planes_as_stated() -> None:
 
 
 def test_intra_frames_begin_with_the_stills_latent() -> None:
-    stills, model = ImageModel(SMALL), FrameModel(SMALL, predicted=False)
+    further = replace(SMALL, light_blocks=1, heavy_blocks=1)  # as published ones have
+    stills, model = ImageModel(further), FrameModel(SMALL, predicted=False)
     intra_from_stills(model, stills.state_dict())
     frame = planes()
     luma, chroma = frame.luma - 16, frame.chroma.repeat_interleave(2, 2).repeat_interleave(2, 3) - 128
