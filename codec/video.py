@@ -359,14 +359,21 @@ class VideoDecoder:
             return 0 if index is None else index.frames
 
     def __getitem__(self, number: int) -> DecodedFrame:
-        """A frame by its number, from the end where that is negative; the next one to iterate is that behind it."""
+        """A frame by its number, from the end where that is negative; the next one to iterate is that behind it.
+
+        Raises IndexError outside the clip, FormatError where damage has taken the intra frame that it hangs on.
+        """
         frames = len(self)
         if not -frames <= number < frames:
             msg = f"frame {number} of {frames}"
             raise IndexError(msg)
         wanted = number % frames + self.header.first_frame
         with naming(self._name):
-            self._go_to(max(entry for entry in self._entries() if entry.number <= wanted))
+            before = [entry for entry in self._entries() if entry.number <= wanted]
+            if not before:
+                msg = f"frame {number} has no intra frame before it"
+                raise FormatError(msg)
+            self._go_to(max(before))
             self._pass_until(lambda unit: unit.number >= wanted)
         return next(self)
 

@@ -436,3 +436,14 @@ def test_arbitrary_manifest_bytes(tmp_path_factory: pytest.TempPathFactory, data
     (folder / "manifest.json").write_bytes(data)
     with pytest.raises(WeightsError):
         load(folder=folder)
+
+
+def test_a_frame_without_an_intra_frame_before_it_is_an_error() -> None:
+    """A stream that the fuzzer found: what is left of it begins behind the frame that its index counts."""
+    data = (Path(__file__).parent / "data/findings/no-intra-frame-before.ncr").read_bytes()
+    for keep_going in (False, True):
+        with (
+            VideoDecoder(data, weights=TINY_VIDEO, threads=1, keep_going=keep_going) as decoder,
+            pytest.raises(nacre.FormatError, match="frame 0 has no intra frame before it"),
+        ):
+            decoder[0]
