@@ -217,7 +217,7 @@ def _add_codec(parser: argparse.ArgumentParser) -> None:
         "--max-pixels",
         type=_positive,
         metavar="N",
-        help="refuse larger pictures and frames, default NACRE_MAX_PIXELS or 400 million",
+        help="refuse larger pictures and frames, default NACRE_MAX_PIXELS or 400 million, of clips 16.8 million",
     )
     _add_weights(parser)
 

@@ -51,7 +51,7 @@ Options = dict[str, str]
 class _Encoder:
     """An encoder of FFmpeg: decoders in order of preference, legal presets, FFmpeg's options but for preset and CRF."""
 
-    library: str
+    ffmpeg_name: str
     decoders: tuple[str, ...]
     preset: str
     presets: tuple[str, ...]
@@ -99,8 +99,8 @@ class StillCodec:
             msg = f"{family}: preset is {preset!r}, must be one of {', '.join(encoder.presets)}"
             raise InputError(msg)
         decoders = [decoder for decoder in encoder.decoders if has_codec(decoder, "r")]
-        if not has_codec(encoder.library, "w") or not decoders:
-            missing = " or ".join(encoder.decoders) if has_codec(encoder.library, "w") else encoder.library
+        if not has_codec(encoder.ffmpeg_name, "w") or not decoders:
+            missing = " or ".join(encoder.decoders) if has_codec(encoder.ffmpeg_name, "w") else encoder.ffmpeg_name
             msg = f"the FFmpeg of PyAV {av.__version__} has no {missing}; another build may have it"
             raise InputError(msg)
         self.name, self.qualities = name, encoder.qualities
@@ -109,7 +109,7 @@ class StillCodec:
         self._options = {"preset": preset or encoder.preset, **encoder.options}
         self.settings: Settings = {
             **versions(),
-            "encoder": encoder.library,
+            "encoder": encoder.ffmpeg_name,
             "decoder": self._decoder,
             "samples": "8-bit 4:2:0, BT.601, full range, by swscale",
             "threads": 1,
@@ -126,7 +126,7 @@ class StillCodec:
             msg = f"{self.name}: the picture is {width} x {height}, sides must be at most {_MAX_SIDE}"
             raise InputError(msg)
         even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        context: Any = av.CodecContext.create(self._encoder.library, "w")
+        context: Any = av.CodecContext.create(self._encoder.ffmpeg_name, "w")
         context.height, context.width, context.pix_fmt = even.shape[0], even.shape[1], "yuv420p"
         context.colorspace, context.color_range = _BT601, _FULL_RANGE
         context.framerate = context.time_base = Fraction(1)
@@ -137,7 +137,7 @@ class StillCodec:
         if len(packets) != 1:
             msg = f"{self.name}: {len(packets)} packets for one picture"
             raise InputError(msg)
-        return _SIDES.pack(width, height) + without_option_message(packets[0], self._encoder.library)
+        return _SIDES.pack(width, height) + without_option_message(packets[0], self._encoder.ffmpeg_name)
 
     def decode(self, data: bytes) -> Picture:
         """The picture (H, W, 3) of what `encode` gave; InputError where that is not one whole intra frame."""

@@ -165,7 +165,7 @@ class _Encoder:
     bounds: lowest and highest quality. rate: the options that take it.
     """
 
-    library: str
+    ffmpeg_name: str
     decoders: tuple[str, ...]
     preset: str
     qualities: tuple[float, ...]
@@ -243,15 +243,15 @@ class FFmpegCodec:
     def __init__(self, name: str, gop: int) -> None:
         family, _, preset = name.partition(":")
         encoder = _ENCODERS[family]
-        if not has_codec(encoder.library, "w"):
-            msg = f"the FFmpeg of PyAV {av.__version__} has no encoder {encoder.library}; another build may have it"
+        if not has_codec(encoder.ffmpeg_name, "w"):
+            msg = f"the FFmpeg of PyAV {av.__version__} has no encoder {encoder.ffmpeg_name}; another build may have it"
             raise InputError(msg)
         decoders = [decoder for decoder in encoder.decoders if has_codec(decoder, "r")]
         if not decoders:
             msg = f"the FFmpeg of PyAV {av.__version__} has none of the decoders {', '.join(encoder.decoders)}"
             raise InputError(msg)
         self.name, self.qualities, self.bounds = name, encoder.qualities, encoder.bounds
-        self._library, self._decoder, self._gop = encoder.library, decoders[0], gop
+        self._library, self._decoder, self._gop = encoder.ffmpeg_name, decoders[0], gop
         self._options, self._rate = encoder.options(preset or encoder.preset, gop), encoder.rate
         self.settings: Settings = {
             **versions(),
