@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
-from types import FrameType
 from typing import Any
 
 from PIL import Image
@@ -21,6 +18,7 @@ from nacre import arguments
 from nacre.advice import EXPECTED, explain
 from nacre.console import Console
 from nacre.exits import Exit
+from nacre.stopping import Terminated, stopping
 
 # Sub-commands that are tools with parsers of their own, offered where the installation holds them.
 _TOOLS = {
@@ -30,15 +28,11 @@ _TOOLS = {
 }
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code, one of `Exit`."""
     argv = list(sys.argv[1:] if argv is None else argv)
     console = Console(quiet="--quiet" in argv)
-    with _terminating(), _warnings_as_lines(console):
+    with stopping(), _warnings_as_lines(console):
         try:
             return _run(argv, console)
         except SystemExit as stop:  # argparse: usage errors, --help, --version
@@ -46,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             console.complain("interrupted")
             return Exit.INTERRUPTED
-        except _Terminated:
+        except Terminated:
             console.complain("terminated")
             return Exit.TERMINATED
         except EXPECTED as error:
@@ -94,23 +88,6 @@ def _run_tool(name: str, argv: list[str], console: Console) -> int:
         console.complain(f"nacre {name} needs {error.name}, which pip install 'nacre[eval]' brings", "error")
         return Exit.ERROR
     return int(tool.main(argv))
-
-
-@contextmanager
-def _terminating() -> Iterator[None]:
-    """Turn SIGTERM into an exception, so that what is half done is cleaned up."""
-
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        raise _Terminated
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
