@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nacre.bitstream.errors import BackendError
-from nacre.entropy.network import Executor, IndexArray, IntegerNetwork, known_answer
+from nacre.entropy.network import FINER, Executor, IndexArray, IntegerNetwork, PriorArray, known_answer
 from nacre.entropy.tables import IntArray
 from nacre.forking import FORK_GATE
 from nacre.weights.store import Weights
@@ -97,16 +97,22 @@ if hasattr(os, "register_at_fork"):
 
 
 class ScaleGraph:
-    """The fast executor of the scale network: the same integers, carried in float32 by ONNX Runtime."""
+    """The fast executor of the scale network: the same integers, by ONNX Runtime.
 
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+    prior: latent channels that the network sees of the frame before, 0 where it sees none.
+    """
 
-    def __call__(self, z: IntArray, row: int) -> IndexArray:
+    def __init__(self, graph: Graph, prior: int = 0) -> None:
+        self._graph, self._prior = graph, prior
+
+    def __call__(self, z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
         inputs: dict[str, NDArray[Any]] = {
             "z": z[np.newaxis].astype(np.float32),
             "row": np.array([row], np.int64),
         }
+        if self._prior:
+            shape = self._prior, FINER * z.shape[1], FINER * z.shape[2]
+            inputs["before"] = (np.zeros(shape, np.uint8) if before is None else before)[np.newaxis]
         (index,) = self._graph.run(["index"], inputs)
         result: IndexArray = index[0]
         return result
@@ -114,7 +120,8 @@ class ScaleGraph:
 
 def scale_executor(weights: Weights, network: IntegerNetwork, threads: int) -> Executor:
     """The fast executor where it passes the known-answer test, otherwise, with a RuntimeWarning, the reference."""
-    fast = ScaleGraph(Graph(weights, "scale_decoder.onnx", threads))
+    prior = 0 if network.prior is None else network.out_channels
+    fast = ScaleGraph(Graph(weights, "scale_decoder.onnx", threads), prior)
     try:
         if known_answer(network, fast) == weights.known_answer:
             return fast

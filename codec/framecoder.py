@@ -30,6 +30,7 @@ from nacre.compensation import Field, Planes, compensate
 from nacre.entropy.coder import SymbolDecoder, SymbolEncoder
 from nacre.entropy.latent import TileSymbols, symbols_check
 from nacre.entropy.motion import MOTION_TABLES, MotionSymbols, decode_motion, encode_motion
+from nacre.entropy.network import prior_of
 from nacre.entropy.tables import MAX_SYMBOL, IntArray, TableSet
 from nacre.framepatches import Patches, to_patches, to_planes
 from nacre.latentcoder import Conditions, Float32Array, LatentCoder, part, position
@@ -51,13 +52,24 @@ class Motion(NamedTuple):
     prediction: Planes
 
 
+class Previous(NamedTuple):
+    """What the coding of a predicted frame knows of the predicted frame before: motion, and y (Cy, h, w)."""
+
+    motion: MotionSymbols
+    y: IntArray
+
+
 class CodedFrame(NamedTuple):
-    """A coded frame: the range coder's bytes, the check of its symbols, live channels, and its planes as decoded."""
+    """A coded frame: the range coder's bytes, the check of its symbols, live channels, its planes as decoded.
+
+    previous: what the frame behind knows of it; None of an intra frame.
+    """
 
     payload: bytes
     check: int
     live: int
     planes: Planes
+    previous: Previous | None
 
 
 class FrameSymbols(NamedTuple):
@@ -65,6 +77,11 @@ class FrameSymbols(NamedTuple):
 
     motion: MotionSymbols | None
     latent: TileSymbols
+
+    @property
+    def previous(self) -> Previous | None:
+        """What the frame behind knows of it."""
+        return None if self.motion is None else Previous(self.motion, self.latent.y)
 
 
 class FrameCoding(NamedTuple):
@@ -108,14 +125,14 @@ class FrameCoder:
         self,
         frame: Planes,
         motion: Motion | None,
-        previous: MotionSymbols | None,
+        previous: Previous | None,
         size: tuple[int, int],
         quality: int,
         stopwatch: Stopwatch,
     ) -> CodedFrame:
         """Code a frame of a clip of `size` (width, height) luma samples, without motion as an intra frame.
 
-        previous: motion symbols of the frame before, None where it has none.
+        previous: of the frame before, None behind an intra frame.
         """
         networks = self._networks(motion is not None)
         latent = networks.latent
@@ -128,7 +145,8 @@ class FrameCoder:
             y, z = networks.analysis.run(["y", "z"], {"patches": patches, "position": position(quality), **conditions})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
-            index = latent.scale(z_symbols, latent.row(quality))
+            prior = None if previous is None else prior_of(previous.y, *y.shape[2:])
+            index = latent.scale(z_symbols, latent.row(quality), prior)
             rounding = latent.rounding(index, latent.live_channels(quality), rows, columns)
             symbols, y_hat = latent.choose(["symbols", "y_hat"], y, z, rounding, conditions)
         np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
@@ -142,25 +160,25 @@ class FrameCoder:
             with clock.part("coder"):
                 encoder = SymbolEncoder()
                 if motion is not None:
-                    encode_motion(encoder, motion.symbols, self._motion_tables, previous)
+                    encode_motion(encoder, motion.symbols, self._motion_tables, previous and previous.motion)
                 latent.encode(encoder, z_symbols, coded, index[:, :rows, :columns], quality, live)
                 check = _check(z_symbols, coded[:live], None if motion is None else motion.symbols)
                 return encoder.finish(), check
 
         planes, (payload, check) = timed_at_once(self._threads, stopwatch, synthesize, code)
-        return CodedFrame(payload, check, live, planes)
+        return CodedFrame(payload, check, live, planes, motion and Previous(motion.symbols, coded))
 
     def decode_symbols(
         self,
         payload: bytes,
         check: int,
         coding: FrameCoding,
-        previous: MotionSymbols | None,
+        previous: Previous | None,
         stopwatch: Stopwatch,
         *,
         intra: bool,
     ) -> FrameSymbols:
-        """The symbols of a frame, in integers alone; previous: motion symbols of the frame before.
+        """The symbols of a frame, in integers alone; previous: of the frame before, of no use to an intra frame.
 
         Raises FormatError where the bytes are no code of symbols, ChecksumError where the symbols are not those that
         were encoded.
@@ -169,12 +187,15 @@ class FrameCoder:
         size = coding.width, coding.height
         with stopwatch.part("coder"):
             decoder = SymbolDecoder(payload)
-            motion = None
+            motion = before = None
             if not intra:
                 padded = padded_size(*size)
                 blocks = padded[1] // _ROOT_BLOCK, padded[0] // _ROOT_BLOCK
-                motion = decode_motion(decoder, blocks, self._motion_tables, previous)
-            symbols = latent.decode(decoder, z_grid(*size), y_grid(*size), coding.quality, coding.live, coding.skip)
+                motion = decode_motion(decoder, blocks, self._motion_tables, previous and previous.motion)
+                before = previous and previous.y
+            symbols = latent.decode(
+                decoder, z_grid(*size), y_grid(*size), coding.quality, coding.live, coding.skip, before
+            )
             decoder.finish()
             found = _check(symbols.z, symbols.y[: coding.live], motion)
         if found != check:

@@ -106,11 +106,14 @@ class LatentCoder:
         quality: int,
         live: int,
         skip: int,
+        before: IntArray | None = None,
     ) -> TileSymbols:
-        """The symbols of grids (h, w); raises as `decode_latent`."""
+        """The symbols of grids (h, w); before and errors as `decode_latent`."""
         z_shape, y_shape = (self.weights.hyper_channels, *z_grid), (self.weights.latent_channels, *y_grid)
         row = self.row(quality)
-        return decode_latent(decoder, z_shape, y_shape, row, self.z_tables, self.y_tables, self.scale, live, skip)
+        return decode_latent(
+            decoder, z_shape, y_shape, row, self.z_tables, self.y_tables, self.scale, live, skip, before
+        )
 
     def _run(
         self,

@@ -10,8 +10,7 @@ from nacre.bitstream.sequence import LostFrames, SequenceReader
 from nacre.bitstream.tracks import PacketUnit
 from nacre.clip import ClipInfo, Frame
 from nacre.compensation import Planes
-from nacre.entropy.motion import MotionSymbols
-from nacre.framecoder import FrameCoder, FrameCoding, FrameSymbols
+from nacre.framecoder import FrameCoder, FrameCoding, FrameSymbols, Previous
 from nacre.framepatches import crop
 from nacre.motion_field import to_field
 from nacre.sources import naming
@@ -35,7 +34,7 @@ class SequenceDecoder:
     def __init__(self, reader: SequenceReader, coder: FrameCoder, stopwatch: Stopwatch, *, keep_going: bool) -> None:
         self._reader, self._coder, self._stopwatch, self._keep_going = reader, coder, stopwatch, keep_going
         self._reference: Planes | None = None
-        self._motion: MotionSymbols | None = None
+        self._previous: Previous | None = None
         self._parsed: _Parsed | None = None
         self._whole = True
         self._losses: list[str] = []
@@ -47,7 +46,7 @@ class SequenceDecoder:
 
     def restart(self) -> None:
         """Forget the frame before: the next one is an intra frame."""
-        self._reference = self._motion = self._parsed = None
+        self._reference = self._previous = self._parsed = None
         self._whole = True
 
     def decode(
@@ -107,9 +106,9 @@ class SequenceDecoder:
 
     def _symbols(self, item: FrameUnit, stopwatch: Stopwatch) -> FrameSymbols:
         symbols = self._coder.decode_symbols(
-            item.payload, item.check, self._coding(item), self._motion, stopwatch, intra=item.key
+            item.payload, item.check, self._coding(item), self._previous, stopwatch, intra=item.key
         )
-        self._motion = symbols.motion
+        self._previous = symbols.previous
         return symbols
 
     def _coding(self, item: FrameUnit) -> FrameCoding:

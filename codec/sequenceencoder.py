@@ -14,8 +14,7 @@ from nacre.bitstream.tracks import PacketUnit, TrackUnit
 from nacre.bitstream.units import BinaryWriter
 from nacre.clip import DEFAULT_RATE, ClipInfo, Frame
 from nacre.compensation import Field, Planes
-from nacre.entropy.motion import MotionSymbols
-from nacre.framecoder import CodedFrame, FrameCoder, Motion
+from nacre.framecoder import CodedFrame, FrameCoder, Motion, Previous
 from nacre.framepatches import pad
 from nacre.rate_control import MAX_QUALITY as BEST
 from nacre.rate_control import RateControl, RateGoal
@@ -86,7 +85,7 @@ class SequenceEncoder:
         self._since = 0  # frames of the GOP that is being written
         self._reference: Planes | None = None
         self._field: Field | None = None
-        self._symbols: MotionSymbols | None = None
+        self._previous: Previous | None = None
         self._cuts = SceneCuts() if plan.scene_cut else None
         self._overflowed = False
 
@@ -124,7 +123,7 @@ class SequenceEncoder:
             self._control.coded(BEST * steps / MAX_QUALITY, bits, intra=motion is None)
         self._reference = coded.planes
         self._field = motion and motion.field
-        self._symbols = motion and motion.symbols
+        self._previous = coded.previous
         self._since = 1 if motion is None else self._since + 1
         self.frames += 1
 
@@ -149,7 +148,7 @@ class SequenceEncoder:
         while True:
             assert quality is not None
             steps = _steps(quality)
-            coded = self._coder.encode(planes, motion, self._symbols, self._size, steps, self._stopwatch)
+            coded = self._coder.encode(planes, motion, self._previous, self._size, steps, self._stopwatch)
             limit = None if self._control is None else self._control.limit
             bits = 8 * (len(coded.payload) + _FRAMING)
             if self._control is None or limit is None or bits <= limit:

@@ -22,7 +22,7 @@ from nacre.bitstream.errors import ChecksumError, WeightsError
 from nacre.bitstream.geometry import padded_size, y_grid, z_grid
 from nacre.effort import DEFAULT_EFFORT, MIN_EFFORT, Effort
 from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
-from nacre.entropy.network import IndexArray
+from nacre.entropy.network import IndexArray, PriorArray
 from nacre.entropy.tables import MAX_SYMBOL, IntArray
 from nacre.latentcoder import NOT_CODED, Float32Array, LatentCoder, position
 from nacre.picture import Pixels
@@ -175,9 +175,9 @@ class TileCoder:
 
         latent = self._latent
 
-        def scale(z: IntArray, row: int) -> IndexArray:
+        def scale(z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
             with stopwatch.part("entropy networks"):
-                return latent.scale(z, row)
+                return latent.scale(z, row, before)
 
         with stopwatch.part("coder"):
             symbols = decode_tile(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nacre.bitstream.errors import FormatError, InputError
 from nacre.entropy.coder import Engine, SymbolDecoder, SymbolEncoder
-from nacre.entropy.network import MAX_INPUT, Executor, IndexArray
+from nacre.entropy.network import FINER, MAX_INPUT, Executor, IndexArray, prior_of
 from nacre.entropy.tables import IntArray, TableSet
 
 Shape = tuple[int, int, int]
@@ -113,8 +113,11 @@ def decode_latent(
     scale_network: Executor,
     live: int,
     skip_threshold: int,
+    before: IntArray | None = None,
 ) -> TileSymbols:
     """The symbols that `encode_latent` has coded; y is 0 where it is not coded.
+
+    before: the symbols of y of the frame before, (Cy, h, w), for a scale network that looks at them.
 
     Raises FormatError: the bytes cannot be a code, give z outside -127..127, or more channels are live than there are;
     InputError: shapes and row that do not fit tables and network.
@@ -126,7 +129,8 @@ def decode_latent(
     if z.size and (z.max() > MAX_INPUT or z.min() < -MAX_INPUT):
         msg = f"hyper-latent symbols are in {z.min()}..{z.max()}, legal range {-MAX_INPUT}..{MAX_INPUT}"
         raise FormatError(msg)
-    scale_index = scale_network(z, row)[:, : y_shape[1], : y_shape[2]]
+    prior = None if before is None else prior_of(before, FINER * z_shape[1], FINER * z_shape[2])
+    scale_index = scale_network(z, row, prior)[:, : y_shape[1], : y_shape[2]]
     if scale_index.shape != y_shape:
         msg = f"scale network gives the shape {scale_index.shape}, the latent has {y_shape}"
         raise InputError(msg)

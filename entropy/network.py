@@ -8,6 +8,7 @@ integers carried in float32 are exact, too. Faster executors replace the referen
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -20,17 +21,31 @@ from nacre.entropy.scales import SCALE_LEVELS
 from nacre.entropy.tables import IntArray
 
 MAX_INPUT = 127  # largest magnitude of a hyper-latent symbol
+MAX_PRIOR = 15  # what magnitudes of the symbols of the frame before are cut off at
 WEIGHT_LOW, WEIGHT_HIGH = -64, 63  # so that no 16-bit intermediate of two 8-bit products can saturate
 SUM_LIMIT = 1 << 24  # integers below it are exact in float32
-UPSAMPLINGS = 2  # the latent's grid is 4 times as fine as the hyper-latent's
+PRIOR = "prior"  # the layer of that name
+UPSAMPLINGS = 2
+FINER = 2**UPSAMPLINGS  # times the hyper-latent's grid is the latent's
 
 IndexArray = NDArray[np.uint8]
+PriorArray = NDArray[np.uint8]
 
 
 class Executor(Protocol):
-    """Whatever runs the network: z (Cz, hz, wz) in -127..127 and the entropy row to scale indices (Cy, 4 hz, 4 wz)."""
+    """Whatever runs the network: z (Cz, hz, wz) in -127..127 and the entropy row to scale indices (Cy, 4 hz, 4 wz).
 
-    def __call__(self, z: IntArray, row: int) -> IndexArray: ...
+    before: what a network with a prior sees, (Cy, 4 hz, 4 wz) of `prior_of`; None where there is nothing to see.
+    """
+
+    def __call__(self, z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray: ...
+
+
+def prior_of(symbols: IntArray, rows: int, columns: int) -> PriorArray:
+    """Magnitudes, uint8 (Cy, rows, columns), of the symbols (Cy, h, w) of the frame before, zero where it has none."""
+    prior = np.zeros((len(symbols), rows, columns), np.uint8)
+    np.minimum(np.abs(symbols), MAX_PRIOR, out=prior[:, : symbols.shape[1], : symbols.shape[2]], casting="unsafe")
+    return prior
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +108,13 @@ class IntegerLayer:
 
 @dataclass(frozen=True, eq=False)
 class IntegerNetwork:
-    """Layers in order, validated when made. An `Executor` itself: the reference."""
+    """Layers in order, validated when made. An `Executor` itself: the reference.
+
+    prior: a layer that sees the frame before; the last layer sees its channels behind those of the layer above.
+    """
 
     layers: tuple[IntegerLayer, ...]
+    prior: IntegerLayer | None = None
 
     def __post_init__(self) -> None:
         self.validate()
@@ -111,20 +130,29 @@ class IntegerNetwork:
     @property
     def rows(self) -> int:
         """Entropy rows that the biases distinguish; where it is 1, every row gives the same."""
-        return max(len(layer.bias) for layer in self.layers)
+        return max(len(layer.bias) for layer in self._all)
+
+    @property
+    def _all(self) -> tuple[IntegerLayer, ...]:
+        return self.layers if self.prior is None else (*self.layers, self.prior)
 
     def validate(self) -> None:
         """Raises WeightsError unless shapes fit, weights have 7 bits and no sum can reach 2 ** 24."""
         if not self.layers:
             msg = "integer network: there are no layers"
             raise WeightsError(msg)
+        if self.prior is not None:
+            self._check_prior(self.prior)
         channels, bound = 0, MAX_INPUT
         for number, layer in enumerate(self.layers):
+            if self.prior is not None and number == len(self.layers) - 1:
+                channels += self.prior.out_channels
+                bound = max(bound, _largest(self.prior))
             _check_shapes(number, layer, channels)
             _check_bounds(number, layer, bound)
-            channels, bound = layer.out_channels, max(abs(layer.low), abs(layer.high))
-        if any(len(layer.bias) not in (1, self.rows) for layer in self.layers):
-            rows = [len(layer.bias) for layer in self.layers]
+            channels, bound = layer.out_channels, _largest(layer)
+        if any(len(layer.bias) not in (1, self.rows) for layer in self._all):
+            rows = [len(layer.bias) for layer in self._all]
             msg = f"integer network: biases have {rows} rows, legal are 1 and one other number"
             raise WeightsError(msg)
         upsamplings = sum(layer.upsample for layer in self.layers)
@@ -136,10 +164,19 @@ class IntegerNetwork:
             msg = f"integer network: the output is in {last.low}..{last.high}, legal range 0..{SCALE_LEVELS - 1}"
             raise WeightsError(msg)
 
-    def forward(self, z: IntArray, row: int) -> IndexArray:
+    def _check_prior(self, prior: IntegerLayer) -> None:
+        """Raises WeightsError unless the prior's layer fits below the last one, on the latent's grid."""
+        latent = self.layers[-1].weight.shape[0]
+        _check_shapes(PRIOR, prior, latent)
+        _check_bounds(PRIOR, prior, MAX_PRIOR)
+        if len(self.layers) < 2 or self.layers[-1].upsample or prior.upsample:
+            msg = "integer network: what stands behind a prior must be one layer, and neither of them may upsample"
+            raise WeightsError(msg)
+
+    def forward(self, z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
         """Scale indices, uint8 (Cy, 4 hz, 4 wz) in 0..63, of z (Cz, hz, wz) in -127..127 for one entropy row.
 
-        Raises InputError: another shape, a value or a row outside its range.
+        before: as in `Executor`. Raises InputError: another shape, a value or a row outside its range.
         """
         if z.ndim != 3 or z.shape[0] != self.in_channels or z.dtype.kind not in "iu":
             msg = f"integer network: input is {z.dtype} {z.shape}, legal are integers ({self.in_channels}, h, w)"
@@ -151,20 +188,30 @@ class IntegerNetwork:
             msg = f"integer network: row is {row}, legal range 0..{self.rows - 1}"
             raise InputError(msg)
         x: IntArray = z
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x = layer.forward(x, row)
-        return x.astype(np.uint8)
+        if self.prior is not None:
+            shape = (self.out_channels, *x.shape[1:])
+            seen = np.zeros(shape, np.uint8) if before is None else before
+            if seen.shape != shape or seen.dtype != np.uint8 or seen.max(initial=0) > MAX_PRIOR:
+                msg = f"integer network: the prior is {seen.dtype} {seen.shape}, legal: uint8 {shape}, 0..{MAX_PRIOR}"
+                raise InputError(msg)
+            x = np.concatenate([x, self.prior.forward(seen, row)])
+        return self.layers[-1].forward(x, row).astype(np.uint8)
 
     __call__ = forward
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """What is stored: per layer i `i.weight`, `i.bias`, `i.shift`, `i.form` = taps, upsample, low, high (int32)."""
+        """What is stored: per layer i `i.weight`, `i.bias`, `i.shift`, `i.form` = taps, upsample, low, high (int32).
+
+        A prior's layer is called `prior`.
+        """
         arrays: dict[str, NDArray[Any]] = {}
-        for number, layer in enumerate(self.layers):
-            arrays[f"{number}.weight"] = layer.weight
-            arrays[f"{number}.bias"] = layer.bias
-            arrays[f"{number}.shift"] = layer.shift
-            arrays[f"{number}.form"] = np.array([layer.taps, layer.upsample, layer.low, layer.high], np.int32)
+        for name, layer in zip((*range(len(self.layers)), PRIOR), self._all, strict=False):
+            arrays[f"{name}.weight"] = layer.weight
+            arrays[f"{name}.bias"] = layer.bias
+            arrays[f"{name}.shift"] = layer.shift
+            arrays[f"{name}.form"] = np.array([layer.taps, layer.upsample, layer.low, layer.high], np.int32)
         return arrays
 
     @classmethod
@@ -172,32 +219,35 @@ class IntegerNetwork:
         """The inverse of `to_arrays`; raises WeightsError where the arrays are not a valid network."""
         layers: list[IntegerLayer] = []
         while f"{len(layers)}.form" in arrays:
-            number = len(layers)
-            form = arrays[f"{number}.form"]
-            if form.dtype != np.int32 or form.shape != (4,) or form[0] not in (1, 9) or form[1] not in (0, 1):
-                msg = (
-                    f"integer network: layer {number}: form is {form.tolist()}, legal: int32, 1 or 9, 0 or 1, low, high"
-                )
-                raise WeightsError(msg)
-            missing = [name for name in ("weight", "bias", "shift") if f"{number}.{name}" not in arrays]
-            if missing:
-                msg = f"integer network: layer {number}: the array '{missing[0]}' is missing"
-                raise WeightsError(msg)
-            layers.append(
-                IntegerLayer(
-                    kind="conv3" if form[0] == 9 else "conv1",
-                    weight=arrays[f"{number}.weight"],
-                    bias=arrays[f"{number}.bias"],
-                    shift=arrays[f"{number}.shift"],
-                    low=int(form[2]),
-                    high=int(form[3]),
-                    upsample=bool(form[1]),
-                )
-            )
-        return cls(tuple(layers))
+            layers.append(_read_layer(arrays, len(layers)))
+        return cls(tuple(layers), _read_layer(arrays, PRIOR) if f"{PRIOR}.form" in arrays else None)
 
 
-def _check_shapes(number: int, layer: IntegerLayer, channels: int) -> None:
+def _read_layer(arrays: Mapping[str, NDArray[Any]], name: int | str) -> IntegerLayer:
+    form = arrays[f"{name}.form"]
+    if form.dtype != np.int32 or form.shape != (4,) or form[0] not in (1, 9) or form[1] not in (0, 1):
+        msg = f"integer network: layer {name}: form is {form.tolist()}, legal: int32, 1 or 9, 0 or 1, low, high"
+        raise WeightsError(msg)
+    missing = [part for part in ("weight", "bias", "shift") if f"{name}.{part}" not in arrays]
+    if missing:
+        msg = f"integer network: layer {name}: the array '{missing[0]}' is missing"
+        raise WeightsError(msg)
+    return IntegerLayer(
+        kind="conv3" if form[0] == 9 else "conv1",
+        weight=arrays[f"{name}.weight"],
+        bias=arrays[f"{name}.bias"],
+        shift=arrays[f"{name}.shift"],
+        low=int(form[2]),
+        high=int(form[3]),
+        upsample=bool(form[1]),
+    )
+
+
+def _largest(layer: IntegerLayer) -> int:
+    return max(abs(layer.low), abs(layer.high))
+
+
+def _check_shapes(number: int | str, layer: IntegerLayer, channels: int) -> None:
     """Raises WeightsError unless the layer's arrays fit each other and the channels that come in (0: any)."""
     arrays = (
         ("weight", layer.weight, np.int8, 2),
@@ -224,7 +274,7 @@ def _check_shapes(number: int, layer: IntegerLayer, channels: int) -> None:
         raise WeightsError(msg)
 
 
-def _check_bounds(number: int, layer: IntegerLayer, bound: int) -> None:
+def _check_bounds(number: int | str, layer: IntegerLayer, bound: int) -> None:
     """Raises WeightsError unless every partial sum stays below 2 ** 24 for inputs of magnitude up to bound."""
     low, high = int(layer.weight.min()), int(layer.weight.max())
     if low < WEIGHT_LOW or high > WEIGHT_HIGH:
@@ -250,7 +300,8 @@ def known_answer(network: IntegerNetwork, executor: Executor | None = None) -> s
     """A digest of what the executor (by default the reference) makes of fixed inputs, SHA-256 in hexadecimal.
 
     Inputs, each (Cz, 6, 9): noise over -127..127, the same noise's signs times 127 (which no saturating intermediate
-    survives), and zeros; each for the first, the middle and the last row.
+    survives), and zeros; each for the first, the middle and the last row. A prior sees, with these: numbers that a
+    multiplication scatters, the largest ones, and nothing.
     """
     shape = (network.in_channels, 6, 9)
     state, noise = 1, []
@@ -260,7 +311,17 @@ def known_answer(network: IntegerNetwork, executor: Executor | None = None) -> s
     plain = np.array(noise, np.int32).reshape(shape)
     run: Executor = network if executor is None else executor
     digest = hashlib.sha256()
-    for z in (plain, np.where(plain < 0, -MAX_INPUT, MAX_INPUT).astype(np.int32), np.zeros(shape, np.int32)):
+    inputs = plain, np.where(plain < 0, -MAX_INPUT, MAX_INPUT).astype(np.int32), np.zeros(shape, np.int32)
+    for z, before in zip(inputs, _known_priors(network, FINER * 6, FINER * 9), strict=True):
         for row in (0, network.rows // 2, network.rows - 1):
-            digest.update(np.ascontiguousarray(run(z, row), np.uint8).tobytes())
+            digest.update(np.ascontiguousarray(run(z, row, before), np.uint8).tobytes())
     return digest.hexdigest()
+
+
+def _known_priors(network: IntegerNetwork, rows: int, columns: int) -> list[PriorArray | None]:
+    if network.prior is None:
+        return [None] * 3
+    shape = (network.out_channels, rows, columns)
+    places = np.arange(math.prod(shape), dtype=np.uint32).reshape(shape)
+    scattered = (places * np.uint32(2654435761) >> np.uint32(28)).astype(np.uint8)
+    return [scattered, np.full(shape, MAX_PRIOR, np.uint8), None]

@@ -24,6 +24,7 @@ class ImageConfig:
     latent_channels: int = 320  # y at 1/16
     hyper_channels: int = 128  # z at 1/64
     hyper_hidden: int = 96  # at 1/16
+    hyper_magnitudes: bool = False  # what the hyper-analysis sees of the latent: magnitudes, or signs as well
     analysis_width: int = 112  # at 1/8
     analysis_hidden: int = 128
     analysis_blocks: int = 2
@@ -45,6 +46,7 @@ class ImageConfig:
     scale_hidden: int = 128  # at 1/64 and 1/32
     scale_upsampled: int = 64  # at 1/32
     scale_fine: int = 80  # at 1/16
+    scale_prior: int = 0  # at 1/16, made of the symbols of the frame before; 0: these are not looked at
     anchors: int = 9  # qualities between which gains are interpolated
     rows: int = 51  # entropy rows: qualities for which the integer tables and biases are stored
     conditional: Conditional = "mixture"

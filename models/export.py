@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from nacre.entropy.network import IntegerNetwork
+from nacre.entropy.network import IntegerLayer, IntegerNetwork
 from nacre.models.adjoint import DistortionGradient
 from nacre.models.context import STEP_ORDER
 from nacre.models.graph import FLOAT, INT64, OPSET, UINT8, GraphBuilder, value
@@ -254,6 +254,8 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
 def export_scale_decoder(network: IntegerNetwork) -> onnx.ModelProto:
     """The integer network: z (1, Cz, h, w), row int64 (1,) -> index uint8 (1, C, 4h, 4w).
 
+    With a prior ``before``, uint8 (1, C, 4h, 4w), is a further input.
+
     Every layer is one QLinearConv with inputs in uint8, z moved by 128, and weights whose products fit 16 bits in
     pairs. It accumulates in int32, multiplies by 2^-s in float32, rounds half to even and cuts off at 0 and 255. That
     is floor((x + 2^(s-1)) / 2^s) for all x but the ties, and the factor is the next float above 2^-s: it moves a
@@ -261,44 +263,46 @@ def export_scale_decoder(network: IntegerNetwork) -> onnx.ModelProto:
     reach anything else, since the next smaller fraction below a tie is 2^-s away and 2 ulp are at most 2^(bits - 23).
     """
     graph = GraphBuilder()
-    one, zero = graph.constant("one", np.float32(1)), graph.constant("zero", np.uint8(0))
     input_zero = graph.constant("z_zero", np.uint8(Z_MAX + 1))
     shifted = graph.node("Add", ["z", graph.constant("z_offset", np.float32(Z_MAX + 1))], "shifted")
     current = graph.cast(shifted, "z_uint8", UINT8)
+    inputs = [value("z", FLOAT, 1, network.in_channels, "h", "w"), value("row", INT64, 1)]
     for number, layer in enumerate(network.layers):
-        bits = int(layer.high).bit_length()
-        if layer.low != 0 or bits > 8 or int(layer.shift.max()) + bits >= 23:
-            msg = f"scale decoder: layer {number}: range {layer.low}..{layer.high}, shift {layer.shift.max()}: no graph"
-            raise ValueError(msg)
-        outputs, side = len(layer.weight), 3 if layer.kind == "conv3" else 1
-        # place-major channels before upsampling: what moves then is whole rows of channels
-        order = np.arange(outputs).reshape(-1, 4).T.ravel() if layer.upsample else np.arange(outputs)
-        weight = layer.weight.reshape(outputs, side, side, -1).transpose(0, 3, 1, 2)[order]
-        factor = np.nextafter(np.exp2(-layer.shift[order].astype(np.float32)), np.float32(2), dtype=np.float32)
-        bias = graph.constant(f"bias{number}", layer.bias[:, order] if len(layer.bias) > 1 else layer.bias[0, order])
-        if len(layer.bias) > 1:
-            picked = graph.node("Gather", [bias, "row"], f"row{number}", axis=0)
-            bias = graph.node("Squeeze", [picked, graph.integers(0)], f"row_bias{number}")
-        parameters = (
-            graph.constant(f"weight{number}", weight),
-            graph.constant(f"factor{number}", factor),
-            graph.constant(f"weight_zero{number}", np.zeros(outputs, np.int8)),
-        )
-        inputs = [current, one, input_zero, *parameters, one, zero, bias]
-        current = graph.node("QLinearConv", inputs, f"layer{number}", kernel_shape=[side, side], pads=[side // 2] * 4)
-        input_zero = zero
-        if layer.high < 255:
-            current = graph.node(
-                "Min", [current, graph.constant(f"high{number}", np.uint8(layer.high))], f"cut{number}"
-            )
-        if layer.upsample:
-            current = _upsample(graph, current, outputs // 4, f"up{number}")
+        if network.prior is not None and number == len(network.layers) - 1:
+            inputs.append(value("before", UINT8, 1, network.out_channels, "hy", "wy"))
+            known = _integer_convolution(graph, network.prior, "before", None, "prior")
+            current = graph.node("Concat", [current, known], "with_prior", axis=1)
+        current = _integer_convolution(graph, layer, current, None if number else input_zero, str(number))
     graph.node("Identity", [current], "index")
-    return graph.model(
-        "scale_decoder",
-        [value("z", FLOAT, 1, network.in_channels, "h", "w"), value("row", INT64, 1)],
-        [value("index", UINT8, 1, network.out_channels, "hy", "wy")],
+    return graph.model("scale_decoder", inputs, [value("index", UINT8, 1, network.out_channels, "hy", "wy")])
+
+
+def _integer_convolution(graph: GraphBuilder, layer: IntegerLayer, source: str, zero: str | None, name: str) -> str:
+    """A layer of the integer network on uint8; zero: what stands for 0 in its input, if not 0."""
+    bits = int(layer.high).bit_length()
+    if layer.low != 0 or bits > 8 or int(layer.shift.max()) + bits >= 23:
+        msg = f"scale decoder: layer {name}: range {layer.low}..{layer.high}, shift {layer.shift.max()}: no graph"
+        raise ValueError(msg)
+    outputs, side = len(layer.weight), 3 if layer.kind == "conv3" else 1
+    # place-major channels before upsampling: what moves then is whole rows of channels
+    order = np.arange(outputs).reshape(-1, 4).T.ravel() if layer.upsample else np.arange(outputs)
+    weight = layer.weight.reshape(outputs, side, side, -1).transpose(0, 3, 1, 2)[order]
+    factor = np.nextafter(np.exp2(-layer.shift[order].astype(np.float32)), np.float32(2), dtype=np.float32)
+    bias = graph.constant(f"bias{name}", layer.bias[:, order] if len(layer.bias) > 1 else layer.bias[0, order])
+    if len(layer.bias) > 1:
+        picked = graph.node("Gather", [bias, "row"], f"row{name}", axis=0)
+        bias = graph.node("Squeeze", [picked, graph.integers(0)], f"row_bias{name}")
+    one, nothing = graph.constant(f"one{name}", np.float32(1)), graph.constant(f"zero{name}", np.uint8(0))
+    parameters = (
+        graph.constant(f"weight{name}", weight),
+        graph.constant(f"factor{name}", factor),
+        graph.constant(f"weight_zero{name}", np.zeros(outputs, np.int8)),
     )
+    inputs = [source, one, zero or nothing, *parameters, one, nothing, bias]
+    current = graph.node("QLinearConv", inputs, f"layer{name}", kernel_shape=[side, side], pads=[side // 2] * 4)
+    if layer.high < 255:
+        current = graph.node("Min", [current, graph.constant(f"high{name}", np.uint8(layer.high))], f"cut{name}")
+    return _upsample(graph, current, outputs // 4, f"up{name}") if layer.upsample else current
 
 
 def _upsample(graph: GraphBuilder, source: str, channels: int, name: str) -> str:

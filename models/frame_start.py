@@ -1,7 +1,4 @@
-"""Where the networks of video begin: intra frames from the stills' weights, predicted frames as a linear codec.
-
-Later a latent may be given more channels, which begin with what the narrower one leaves of frames.
-"""
+"""Where the networks of video begin: intra frames from the stills' weights, predicted frames as a block transform."""
 
 from __future__ import annotations
 
@@ -9,10 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP
 from nacre.models.frames import CHROMA_CHANNELS, CHROMA_SCALE, LUMA_CHANNELS, PATCH_CHANNELS
-from nacre.models.initialize import principal_components, step_gains, transform_start
-from nacre.models.scale_decoder import IntegerConv
+from nacre.models.initialize import cosines, set_transform
 from nacre.models.transforms import PATCH, PIXEL_CENTRE, PIXEL_SCALE
 from nacre.models.video import FrameModel
 
@@ -20,8 +15,8 @@ from nacre.models.video import FrameModel
 _TO_RGB = torch.tensor([[1.164384, 0.0, 1.596027], [1.164384, -0.391762, -0.812968], [1.164384, 2.017232, 0.0]])
 _BLACK = torch.tensor([16.0, 128.0, 128.0])
 SAMPLES_PER_PIXEL = 1.5
+LUMA_BLOCK = 4  # of the transform of residuals
 _FURTHER = ("heavy_analysis.", "light_synthesis.")
-HEAD_TOLERANCE = 0.1  # of the largest singular value of the last layer: what is smaller is not inverted
 
 
 def _rgb_of_frame_patches() -> tuple[Tensor, Tensor]:
@@ -62,52 +57,19 @@ def intra_from_stills(model: FrameModel, stills: dict[str, Tensor]) -> None:
 
 @torch.no_grad()
 def predicted_start(model: FrameModel, residuals: Tensor) -> None:
-    """Begin as a linear codec of motion-compensated residuals, patches (N, 96, h, w), h and w even."""
-    transform_start(model, residuals, SAMPLES_PER_PIXEL)
+    """Begin as a block transform of motion-compensated residuals, patches (N, 96, h, w), h and w even."""
+    chroma = cosines(PATCH // 2, PATCH // 2)
+    rows = torch.block_diag(cosines(LUMA_BLOCK, PATCH), chroma, chroma)
+    set_transform(model, rows, residuals, SAMPLES_PER_PIXEL)
     model.synthesis.fuse.weight.zero_()
 
 
 @torch.no_grad()
-def widen_latent(model: FrameModel, narrow: FrameModel, features: Tensor, errors: Tensor) -> None:
-    """Begin as a trained model of fewer latent channels, whose frames stay as they are but for what new channels add.
-
-    features (N, analysis width, h, w): what the narrow analysis has at 1/8 of the best quality's frames, before it goes
-    down to 1/16; errors (N, 96, h, w): what its decoded patches lack. New channels are the principal components of that
-    part of the errors that is linear in the features (reduced-rank regression, Izenman 1975). Raises RuntimeError where
-    other widths differ.
-    """
-    old, latent = narrow.config.latent_channels, model.config.latent_channels
-    parameters = dict(narrow.named_parameters())
-    for name, parameter in model.named_parameters():
-        parameter.copy_(_padded(parameters[name], parameter, old, latent))
-    flat = [F.pixel_unshuffle(part.float(), 2).permute(0, 2, 3, 1).flatten(0, 2) for part in (features, errors)]
-    centred, lacking = (part - part.mean(0) for part in flat)
-    ridge = 1e-3 * centred.square().mean() * len(centred) * torch.eye(centred.shape[1])
-    linear = torch.linalg.solve(centred.T @ centred + ridge, centred.T @ lacking)  # errors of features
-    components, deviation = principal_components(centred @ linear, latent - old)
-    down = (linear @ components.T).T
-    model.analysis.down.weight[old:] = down.view(latent - old, -1, 2, 2)
-    model.analysis.down.bias[old:] = -(down @ flat[0].mean(0))  # type: ignore[index]
-    places = components.view(latent - old, PATCH_CHANNELS, 4)
-    up = torch.einsum(
-        "wc,lcp->lwp", torch.linalg.pinv(model.synthesis.head.weight.flatten(1), rtol=HEAD_TOLERANCE), places
-    )
-    model.synthesis.up.weight[old:] = up.view(latent - old, -1, 2, 2)
-    log_gain = step_gains(model.config.anchors, SAMPLES_PER_PIXEL)[:, None]
-    model.analysis.gain.log_gain[:, old:] = log_gain
-    model.synthesis.gain.log_gain[:, old:] = -log_gain
-    last = model.scale_decoder.layers[-1]
-    assert isinstance(last, IntegerConv)
-    sigma = torch.exp(log_gain) * deviation
-    last.bias[:, old:] = ((sigma.log() - LOG_SCALE_MIN) / LOG_SCALE_STEP).clamp(0.0, 62.0)
-
-
-def _padded(narrow: Tensor, wide: Tensor, old: int, latent: int) -> Tensor:
-    """A narrow model's parameter with zeros where the wide one has further latent channels."""
-    padding: list[int] = []
-    for before, after in zip(reversed(narrow.shape), reversed(wide.shape), strict=True):
-        if before != after and (before, after) != (old, latent):
-            msg = f"a parameter is {tuple(narrow.shape)}, in the model to be trained {tuple(wide.shape)}"
-            raise RuntimeError(msg)
-        padding += [0, after - before]
-    return F.pad(narrow, padding)
+def add_prior(model: FrameModel, start: FrameModel) -> None:
+    """Begin as a trained model of the same widths, whose scales may be independent of the frame before."""
+    parameters = start.state_dict()
+    last = f"scale_decoder.layers.{len(model.scale_decoder.layers) - 1}.weight"
+    further = model.config.scale_prior - start.config.scale_prior
+    parameters[last] = F.pad(parameters[last], (0, 0, 0, 0, 0, further))
+    own = {name: value for name, value in model.state_dict().items() if name.startswith("scale_decoder.prior.")}
+    model.load_state_dict(own | parameters)

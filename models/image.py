@@ -86,7 +86,7 @@ class ImageModel(LatentModel):
         position = quality / 100.0
         with torch.set_grad_enabled(torch.is_grad_enabled() and not light):
             y = (self.heavy_analysis if heavy else self.analysis)(x, position)
-            y_hat, likelihoods = self.code_latent(
+            y_hat, _, likelihoods = self.code_latent(
                 y, position, hard=hard, offsets=offsets, skip_threshold=skip_threshold
             )
         synthesis = self.light_synthesis if light else self.synthesis

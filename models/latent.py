@@ -38,28 +38,31 @@ class LatentModel(nn.Module):
         offsets: Tensor | None = None,
         skip_threshold: int = 0,
         condition: Tensor | None = None,
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """y_hat (B, C, h, w) and the likelihoods {"y": (B, C, h, w), "z": (B, Cz, h/4, w/4)} of a latent y.
+        before: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """y_hat, the symbols, both (B, C, h, w), and the likelihoods {"y": the same, "z": (B, Cz, h/4, w/4)} of y.
 
         position (B,) in 0..1. ``hard``: likelihoods of the rounded symbols instead of noisy ones. With ``offsets``
         (64,), the rounding offset of each scale index, symbols are those that an encoder would write: rounded so, and
-        where the index is below ``skip_threshold``, zero and free. ``condition`` as in ``ContextDecoder``.
+        where the index is below ``skip_threshold``, zero and free. ``condition`` as in ``ContextDecoder``, ``before``
+        as in ``ScaleDecoder``.
         """
         row = self.row_position(position)
         z = self.hyper_analysis(y)
         z_hat = round_ste(z).clamp(-Z_MAX, Z_MAX)
-        index = self.scale_decoder(z_hat, row)
+        index = self.scale_decoder(z_hat, row, before)
         rounding = coded = None
         if offsets is not None:
             coded = index >= skip_threshold
             rounding = torch.where(coded, offsets[index.long()], NOT_CODED)
         residual, y_hat = self.context(y, z_hat, rounding, condition=condition)
+        symbols = round_ste(residual)
         with torch.autocast(y.device.type, enabled=False):
             if hard:
-                likelihood_y = self.conditional(round_ste(residual), index)
+                likelihood_y = self.conditional(symbols, index)
                 likelihood_y = likelihood_y if coded is None else torch.where(coded, likelihood_y, 1.0)
                 likelihood_z = self.prior(z_hat, row)
             else:
                 likelihood_y = self.conditional(residual + torch.rand_like(residual) - 0.5, index)
                 likelihood_z = self.prior(z + torch.rand_like(z) - 0.5, row)
-        return y_hat, {"y": likelihood_y, "z": likelihood_z}
+        return y_hat, symbols, {"y": likelihood_y, "z": likelihood_z}

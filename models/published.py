@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from nacre.bitstream.errors import WeightsError, WeightsNotFoundError
-from nacre.entropy.network import IntegerNetwork
+from nacre.entropy.network import IntegerLayer, IntegerNetwork
 from nacre.models.config import ImageConfig
 from nacre.models.image import ImageModel
 from nacre.models.latent import LatentModel
@@ -48,9 +48,21 @@ def _initializers(graph: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     return values
 
 
-def _float_layer(network: IntegerNetwork, number: int, module: IntegerConv) -> dict[str, Tensor]:
-    """Float weights and, where all rows share it, bias that quantize to layer ``number`` of the integer network."""
-    layer = network.layers[number]
+def _integer_layers(model: LatentModel, network: IntegerNetwork) -> Iterator[tuple[str, IntegerConv, IntegerLayer]]:
+    """Names and modules of the scale decoder with their integers."""
+    decoder = model.scale_decoder
+    for number, (module, layer) in enumerate(zip(decoder.layers, network.layers, strict=True)):
+        assert isinstance(module, IntegerConv)
+        yield f"scale_decoder.layers.{number}", module, layer
+    if decoder.prior is not None:
+        if network.prior is None:
+            msg = "the scale network has no prior"
+            raise ValueError(msg)
+        yield "scale_decoder.prior", decoder.prior, network.prior
+
+
+def _float_layer(layer: IntegerLayer, module: IntegerConv) -> dict[str, Tensor]:
+    """Float weights and, where all rows share it, bias that quantize to the integer layer."""
     exponent = torch.from_numpy(layer.shift.astype(np.float32)) - module.in_fraction + module.out_fraction
     outputs, inputs, kernel, _ = module.weight.shape
     weight = torch.from_numpy(layer.weight.astype(np.float32)).view(outputs, kernel, kernel, inputs)
@@ -88,10 +100,8 @@ def read_published(
         with np.load(folder / "training.npz", allow_pickle=False) as archive:
             parameters |= {name: torch.from_numpy(archive[name]) for name in archive.files}
         network = _stored_network(folder)
-        for number, module in enumerate(model.scale_decoder.layers):
-            assert isinstance(module, IntegerConv)
-            for kind, values in _float_layer(network, number, module).items():
-                parameters[f"scale_decoder.layers.{number}.{kind}"] = values
+        for name, module, layer in _integer_layers(model, network):
+            parameters |= {f"{name}.{kind}": values for kind, values in _float_layer(layer, module).items()}
     except FileNotFoundError as error:
         msg = f"published weights: {error.filename} is missing"
         raise WeightsNotFoundError(msg) from error
@@ -123,7 +133,7 @@ def _load(folder: Path, build: Callable[[ImageConfig], Model]) -> Model:
         msg = f"published weights in {folder} lack {', '.join(missing)}"
         raise WeightsError(msg)
     model.eval()
-    for layer, module in zip(_stored_network(folder).layers, model.scale_decoder.layers, strict=True):
+    for _, module, layer in _integer_layers(model, _stored_network(folder)):
         if len(layer.bias) > 1:
             module.stored_bias = torch.from_numpy(layer.bias.astype(np.float32))
     return model

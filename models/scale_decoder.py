@@ -23,11 +23,15 @@ WEIGHT_MAX = 63.0
 HIDDEN_MAX = 255.0
 HIDDEN_FRACTION = 4
 Z_MAX = 127
+PRIOR_MAX = 15
+PRIOR_GAIN = 8.0  # most of these symbols are zero
 ACCUMULATOR_LIMIT = 2.0**24
 
 
 class IntegerConv(nn.Module):
     """One layer; ``anchors`` > 1 gives it a bias for each entropy row, interpolated between that many anchors.
+
+    ``first``: the largest magnitude of symbols, where the layer sees these instead of activations.
 
     ``stored_bias`` (rows, outputs): the integer biases of published weights, used in place of interpolated ones, whose
     last digit may round differently from batch to batch, until the layer is trained again.
@@ -36,12 +40,12 @@ class IntegerConv(nn.Module):
     stored_bias: Tensor | None
 
     def __init__(
-        self, inputs: int, outputs: int, *, kernel: int, first: bool = False, last: bool = False, anchors: int = 1
+        self, inputs: int, outputs: int, *, kernel: int, first: int = 0, last: bool = False, anchors: int = 1
     ) -> None:
         super().__init__()
         self.kernel, self.anchors = kernel, anchors
         self.in_fraction = 0 if first else HIDDEN_FRACTION
-        self.in_max = float(Z_MAX) if first else HIDDEN_MAX
+        self.in_max = float(first) if first else HIDDEN_MAX
         self.out_fraction = 0 if last else HIDDEN_FRACTION
         self.out_max = float(SCALE_LEVELS - 1) if last else HIDDEN_MAX
         self.weight = nn.Parameter(torch.empty(outputs, inputs, kernel, kernel))
@@ -88,29 +92,45 @@ class IntegerConv(nn.Module):
 class ScaleDecoder(nn.Module):
     """z_hat (B, hyper_channels, h, w), integers in -127..127 -> scale index (B, latent_channels, 4h, 4w) in 0..63.
 
-    ``position`` (B,) in 0..1 is the entropy row divided by rows - 1.
+    ``position`` (B,) in 0..1 is the entropy row divided by rows - 1. With ``scale_prior`` the last layer sees what a
+    further one makes of ``before`` (B, latent_channels, 4h, 4w): magnitudes of the symbols of the frame before, cut off
+    at ``PRIOR_MAX``; None where there are none, which are zeros then.
     """
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         hidden, up, fine, anchors = config.scale_hidden, config.scale_upsampled, config.scale_fine, config.anchors
+        latent, prior = config.latent_channels, config.scale_prior
         self.layers = nn.ModuleList(
             [
-                IntegerConv(config.hyper_channels, hidden, kernel=3, first=True, anchors=anchors),
+                IntegerConv(config.hyper_channels, hidden, kernel=3, first=Z_MAX, anchors=anchors),
                 IntegerConv(hidden, 4 * up, kernel=1),
                 IntegerConv(up, hidden, kernel=3),
                 IntegerConv(hidden, 4 * fine, kernel=1),
-                IntegerConv(fine, config.latent_channels, kernel=1, last=True, anchors=anchors),
+                IntegerConv(fine + prior, latent, kernel=1, last=True, anchors=anchors),
             ]
         )
+        self.prior = IntegerConv(latent, prior, kernel=1, first=PRIOR_MAX, anchors=anchors) if prior else None
+        if self.prior is not None:
+            nn.init.normal_(self.prior.weight, std=PRIOR_GAIN / math.sqrt(latent))
         self.upsample_after = (1, 3)
 
     @torch.autocast("cpu", enabled=False)
     @torch.autocast("cuda", enabled=False)
-    def forward(self, z_hat: Tensor, position: Tensor) -> Tensor:
+    def forward(self, z_hat: Tensor, position: Tensor, before: Tensor | None = None) -> Tensor:
         h = z_hat.float()
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(self.layers[:-1]):
             h = layer(h, position)
             if number in self.upsample_after:
                 h = F.pixel_shuffle(h, 2)
-        return h
+        if self.prior is not None:
+            if before is None:
+                before = h.new_zeros(len(h), self.prior.weight.shape[1], *h.shape[2:])
+            h = torch.cat([h, self.prior(before, position)], 1)
+        index: Tensor = self.layers[-1](h, position)
+        return index
+
+
+def prior_of(symbols: Tensor) -> Tensor:
+    """What the frame behind sees of the symbols of a latent (B, C, h, w), without a gradient."""
+    return symbols.detach().abs().clamp_max(PRIOR_MAX)

@@ -7,6 +7,7 @@ import copy
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from nacre.entropy.network import IntegerLayer, IntegerNetwork
 from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS
@@ -71,21 +72,24 @@ def hyper_tables(prior: HyperPrior, rows: int) -> TableSet:
 def integer_network(decoder: ScaleDecoder, rows: int) -> IntegerNetwork:
     """The scale decoder as integers; raises WeightsError where a sum could leave the exact range."""
     positions = torch.arange(rows, dtype=torch.float32) / (rows - 1)
-    layers = []
-    for number, module in enumerate(decoder.layers):
-        assert isinstance(module, IntegerConv)
-        weight, bias, shift = module.integers(positions)
-        outputs = weight.shape[0]
-        matrix = weight.permute(0, 2, 3, 1).reshape(outputs, -1)  # columns (dy, dx, input)
-        layers.append(
-            IntegerLayer(
-                kind="conv3" if module.kernel == 3 else "conv1",
-                weight=matrix.numpy().astype(np.int8),
-                bias=bias.numpy().astype(np.int32),
-                shift=shift.numpy().astype(np.uint8),
-                low=0,
-                high=SCALE_LEVELS - 1 if number == len(decoder.layers) - 1 else int(HIDDEN_MAX),
-                upsample=number in decoder.upsample_after,
-            )
-        )
-    return IntegerNetwork(tuple(layers))
+    last = len(decoder.layers) - 1
+    layers = [
+        _integer_layer(module, positions, upsample=number in decoder.upsample_after, last=number == last)
+        for number, module in enumerate(decoder.layers)
+    ]
+    return IntegerNetwork(tuple(layers), None if decoder.prior is None else _integer_layer(decoder.prior, positions))
+
+
+def _integer_layer(module: nn.Module, positions: Tensor, *, upsample: bool = False, last: bool = False) -> IntegerLayer:
+    assert isinstance(module, IntegerConv)
+    weight, bias, shift = module.integers(positions)
+    matrix = weight.permute(0, 2, 3, 1).reshape(len(weight), -1)  # columns (dy, dx, input)
+    return IntegerLayer(
+        kind="conv3" if module.kernel == 3 else "conv1",
+        weight=matrix.numpy().astype(np.int8),
+        bias=bias.numpy().astype(np.int32),
+        shift=shift.numpy().astype(np.uint8),
+        low=0,
+        high=SCALE_LEVELS - 1 if last else int(HIDDEN_MAX),
+        upsample=upsample,
+    )

@@ -140,18 +140,20 @@ class LightSynthesis(nn.Module):
 class HyperAnalysis(nn.Module):
     """Gained latent y (B, latent_channels, h, w), h and w multiples of 4 -> z (B, hyper_channels, h/4, w/4)
 
-    sign(y) log(1 + |y|) -> 1x1 -> 2x2 stride 2 -> 2x2 stride 2
+    sign(y) log(1 + |y|), or of magnitudes alone |y| / (|y| + 2) -> 1x1 -> 2x2 stride 2 -> 2x2 stride 2
     """
 
     def __init__(self, config: ImageConfig) -> None:
         super().__init__()
         hidden, coarse = config.hyper_hidden, config.hyper_channels
+        self.magnitudes = config.hyper_magnitudes
         self.first = nn.Conv2d(config.latent_channels, hidden, 1)
         self.second = nn.Conv2d(hidden, coarse, 2, stride=2)
         self.third = nn.Conv2d(coarse, config.hyper_channels, 2, stride=2)
 
     def forward(self, y: Tensor) -> Tensor:
-        h = torch.sign(y) * torch.log1p(y.abs())
+        magnitude = y.abs()
+        h = magnitude / (magnitude + 2.0) if self.magnitudes else torch.sign(y) * torch.log1p(magnitude)
         h = torch.relu(self.second(torch.relu(self.first(h))))
         z: Tensor = self.third(h).float()
         return z

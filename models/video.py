@@ -38,6 +38,7 @@ PREDICTED = ImageConfig(
     latent_channels=320,
     hyper_channels=96,
     hyper_hidden=64,
+    hyper_magnitudes=True,
     analysis_width=96,
     analysis_hidden=96,
     analysis_blocks=2,
@@ -53,6 +54,7 @@ PREDICTED = ImageConfig(
     scale_hidden=96,
     scale_upsampled=48,
     scale_fine=64,
+    scale_prior=48,
 )
 
 
@@ -133,17 +135,18 @@ class FrameModel(LatentModel):
         hard: bool,
         offsets: Tensor | None = None,
         skip_threshold: int = 0,
+        before: Tensor | None = None,
     ) -> dict[str, Any]:
         """x and prediction: patches (B, 96, H/8, W/8), H and W multiples of 64; quality (B,) in 0..100.
 
-        Returns {"x_hat": (B, 96, H/8, W/8) float32, "likelihoods": {"y": ..., "z": ...}}; ``hard``, ``offsets`` and
-        ``skip_threshold`` as in ``code_latent``.
+        Returns {"x_hat": (B, 96, H/8, W/8) float32, "symbols": (B, C, H/16, W/16), "likelihoods": {"y": ..., "z":
+        ...}}; ``hard``, ``offsets``, ``skip_threshold`` and ``before`` as in ``code_latent``.
         """
         position = quality / 100.0
         y = self.analysis(x if prediction is None else torch.cat([x - prediction, prediction], 1), position)
         condition = None if prediction is None else self.condition(prediction)
-        y_hat, likelihoods = self.code_latent(
-            y, position, hard=hard, offsets=offsets, skip_threshold=skip_threshold, condition=condition
+        y_hat, symbols, likelihoods = self.code_latent(
+            y, position, hard=hard, offsets=offsets, skip_threshold=skip_threshold, condition=condition, before=before
         )
         x_hat = self.synthesis.frame(y_hat, position, prediction)
-        return {"x_hat": x_hat, "likelihoods": likelihoods}
+        return {"x_hat": x_hat, "symbols": symbols, "likelihoods": likelihoods}

@@ -17,11 +17,9 @@ pytest.importorskip("compressai")
 pytest.importorskip("numba")
 
 import av  # noqa: E402
-from PIL import Image  # noqa: E402
 
 from nacre.compensation import Planes, compensate  # noqa: E402
 from nacre.models.image import ImageModel  # noqa: E402
-from nacre.scene import draw_scene  # noqa: E402
 from nacre.tools import leg, train_video  # noqa: E402
 from nacre.tools.rollouts import crop, mirror, predict, sequence, stack  # noqa: E402
 from nacre.tools.shots import VALIDATION_SOURCES, load_shots  # noqa: E402
@@ -151,44 +149,56 @@ def test_training_saves_and_goes_on(shards: Path, tmp_path: Path, capsys: pytest
     assert train_video.main([*more, "--start", str(out), "--minutes", "0.02"]) == 0
     parameters = torch.load(second / "state.pt")["model"]
     assert not torch.equal(parameters["intra.analysis.embed.weight"], later["average"]["intra.analysis.embed.weight"])
+    third = train_video.parse(
+        [*more[:2], "--out", str(tmp_path / "y"), "--intra", str(out), "--minutes", "1", *more[4:]]
+    )
+    fresh = train_video.VideoLeg(third).model
+    assert torch.equal(fresh.intra.analysis.embed.weight, later["average"]["intra.analysis.embed.weight"])
+    expected = later["average"]["predicted.analysis.down.weight"]
+    assert not torch.equal(fresh.predicted.analysis.down.weight, expected)
     capsys.readouterr()
     assert train_video.main([*more[:2], "--out", str(tmp_path / "x"), "--start", str(tmp_path), "--minutes", "1"]) == 1
     assert "holds neither a run state nor published weights" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("small")
-def test_a_narrower_model_is_widened(
+def test_a_prior_is_added(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The frames of a leg with more latent channels begin as good as those of the one before, or better."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
-    for number in range(3):
-        Image.fromarray(np.ascontiguousarray(np.roll(draw_scene(), 40 * number, 1))).save(folder / f"{number}.png")
-    monkeypatch.setattr(train_video, "MOVED_STILLS", 4)
+    """A leg whose scales look at the frame before begins where one whose scales do not has ended."""
     out = tmp_path / "run"
-    arguments = ["--data", str(shards), "--moving", str(folder), "--motion", str(tmp_path / "motion"), "--batch", "2"]
-    arguments += ["--crop", "128", "--threads", "1", "--frames", "2"]
+    arguments = ["--data", str(shards), "--motion", str(tmp_path / "motion"), "--batch", "2", "--crop", "128"]
+    arguments += ["--threads", "1", "--frames", "2"]
+    with_prior = train_video.PREDICTED
+    monkeypatch.setattr(train_video, "PREDICTED", replace(with_prior, scale_prior=0))
     first = [*arguments, "--out", str(out), "--stills", "not-read", "--only", "predicted.", "--minutes", "0.03"]
     assert train_video.main(first) == 0
-    narrow = train_video.load_video(out).eval()
-    wider = replace(train_video.PREDICTED, latent_channels=48)
-    monkeypatch.setattr(train_video, "PREDICTED", wider)
-    second = [*arguments, "--out", str(tmp_path / "wide"), "--start", str(out), "--minutes", "1"]
-    wide = train_video.VideoLeg(train_video.parse(second)).average.eval()
-    assert wide.predicted.config.latent_channels == 48
+    old = train_video.load_video(out).eval()
+    monkeypatch.setattr(train_video, "PREDICTED", with_prior)
+    second = [*arguments, "--out", str(tmp_path / "prior"), "--start", str(out), "--minutes", "1"]
+    new = train_video.VideoLeg(train_video.parse(second)).average.eval()
+    assert new.predicted.config.scale_prior > 0
     shot = sequence(load_shots(shards, minimum=SIDE)[0][0], tmp_path / "motion")
-    rollout, cpu = stack([crop(shot, 0, 2, 0, 0, 128)]), torch.device("cpu")
+    rollout, cpu = stack([crop(shot, 0, 3, 0, 0, 128)]), torch.device("cpu")
     quality, lmbda = torch.tensor([100.0]), torch.tensor([0.3])
+
+    def code(model: train_video.VideoModel) -> list[float]:
+        before: train_video.Decoded | None = None
+        costs = []
+        for time in range(3):
+            before = before and before.moved(rollout.fields[:, time - 1])
+            before, cost, _, _ = model.code(rollout.planes(time, cpu), before, quality, lmbda, hard=True)
+            assert (before.prior is None) is (time == 0)
+            costs.append(cost.item())
+        return costs
+
     with torch.no_grad():
-        reference = narrow.code(rollout.planes(0, cpu), None, quality, lmbda, hard=True)[0]
-        prediction = predict(reference, rollout.fields[:, 0])
-        (*_, rate, error), (*_, wide_rate, wide_error) = (
-            model.code(rollout.planes(1, cpu), prediction, quality, lmbda, hard=True) for model in (narrow, wide)
-        )
-    assert wide_error.item() < 0.95 * error.item()
-    assert wide_rate.item() > rate.item()
-    monkeypatch.setattr(train_video, "PREDICTED", replace(wider, latent_channels=16))
+        assert code(new) == pytest.approx(code(old), rel=1e-5)
+        torch.nn.init.normal_(new.predicted.scale_decoder.layers[-1].weight)
+        changed, expected = code(new), code(old)
+    assert changed[0] == pytest.approx(expected[0], rel=1e-5)
+    assert changed[1:] != pytest.approx(expected[1:], rel=1e-3)
+    monkeypatch.setattr(train_video, "PREDICTED", replace(with_prior, hyper_magnitudes=False))
     assert train_video.main(second) == 1
     assert "has networks of other widths" in capsys.readouterr().err
 
@@ -196,4 +206,4 @@ def test_a_narrower_model_is_widened(
 def test_a_new_run_says_where_it_begins(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train_video.parse(["--data", str(shards), "--out", str(tmp_path / "run"), "--minutes", "1"])
-    assert "--stills or --start" in capsys.readouterr().err
+    assert "--stills, --intra or --start" in capsys.readouterr().err

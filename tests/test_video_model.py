@@ -11,7 +11,7 @@ from nacre.models.config import ImageConfig  # noqa: E402
 from nacre.models.frame_start import intra_from_stills, predicted_start  # noqa: E402
 from nacre.models.frames import Planes, round_planes, to_patches, to_planes  # noqa: E402
 from nacre.models.image import ImageModel  # noqa: E402
-from nacre.models.transforms import normalize  # noqa: E402
+from nacre.models.transforms import HyperAnalysis, normalize  # noqa: E402
 from nacre.models.video import FrameModel  # noqa: E402
 
 SMALL = ImageConfig(
@@ -115,6 +115,38 @@ def test_predicted_frames_begin_as_a_codec_of_the_residual() -> None:
     with torch.no_grad():
         output = model.code(prediction, prediction, torch.full((4,), 50.0), hard=True)
     assert (output["x_hat"] - prediction).abs().max().item() < 0.05
+
+
+def test_a_residual_stays_where_it_is() -> None:
+    """At the start one 4x4 block of luma meets latent channels of its own quarter alone, and comes back."""
+    config = replace(SMALL, latent_channels=384, analysis_width=96, synthesis_width=96)
+    model = FrameModel(config, predicted=True).eval()
+    predicted_start(model, torch.randn(256, 96, 4, 4))
+    frame = planes(batch=1)
+    prediction = to_patches(frame)
+    seen: set[int] = set()
+    for y, x in [(0, 4), (4, 8), (8, 4), (12, 12), (12, 8)]:
+        luma = frame.luma.clone()
+        luma[..., 16 + y : 20 + y, 32 + x : 36 + x] += 32 * torch.randn(4, 4)
+        changed = to_patches(Planes(luma, frame.chroma))
+        best = torch.tensor([1.0])
+        with torch.no_grad():
+            latent = model.analysis(torch.cat([changed - prediction, prediction], 1), best)
+            x_hat = model.synthesis.frame(latent, best, prediction)
+        touched = torch.nonzero(latent.abs() > 1e-3)
+        assert {(row, column) for _, _, row, column in touched.tolist()} == {(1, 2)}
+        assert len(touched) == 16
+        assert seen.isdisjoint(touched[:, 1].tolist())
+        seen.update(touched[:, 1].tolist())
+        assert torch.allclose(x_hat, changed, atol=1e-4)
+
+
+@pytest.mark.parametrize("magnitudes", [True, False])
+def test_what_the_hyper_analysis_sees_of_signs(magnitudes: bool) -> None:
+    analysis = HyperAnalysis(replace(SMALL, hyper_magnitudes=magnitudes))
+    y = 3 * torch.randn(2, 64, 4, 8)
+    assert torch.equal(analysis(y), analysis(-y)) is magnitudes
+    assert not torch.allclose(analysis(y), analysis(2 * y))
 
 
 def test_every_parameter_of_predicted_frames_is_used() -> None:

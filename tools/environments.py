@@ -37,7 +37,7 @@ from nacre.entropy import (
     decode_tile,
     encode_tile,
 )
-from nacre.entropy.network import IndexArray, IntegerNetwork, known_answer
+from nacre.entropy.network import IndexArray, IntegerNetwork, PriorArray, known_answer
 from nacre.entropy.tables import IntArray
 from nacre.framecoder import FrameCoder, FrameSymbols
 from nacre.weights.store import Weights
@@ -175,10 +175,13 @@ class TorchScale:
         self._network = load_published(weights.folder).scale_decoder.cpu()
         self._last = weights.rows - 1
 
-    def __call__(self, z: IntArray, row: int) -> IndexArray:
+    def __call__(self, z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
+        def batch(array: IntArray) -> Any:
+            return self._torch.from_numpy(array[np.newaxis].astype(np.float32))
+
         with self._torch.no_grad():
-            position = self._torch.tensor([row / self._last])
-            index = self._network(self._torch.from_numpy(z[np.newaxis].astype(np.float32)), position)[0].numpy()
+            position, prior = self._torch.tensor([row / self._last]), None if before is None else batch(before)
+            index = self._network(batch(z), position, prior)[0].numpy()
         if not np.array_equal(index, np.rint(index)):
             msg = "PyTorch gives scale indices that are no integers"
             raise ArithmeticError(msg)
@@ -200,12 +203,13 @@ def _scale(weights: Weights, network: IntegerNetwork, environment: Environment, 
     elif environment.scale == "pytorch":
         executor = TorchScale(weights)
     else:
-        executor = ScaleGraph(OnnxGraph(weights, "scale_decoder.onnx", environment, Record()))  # type: ignore[arg-type]
+        graph: Any = OnnxGraph(weights, "scale_decoder.onnx", environment, Record())
+        executor = ScaleGraph(graph, 0 if network.prior is None else network.out_channels)
     record.known_answers[weights.profile] = known_answer(network, executor) == weights.known_answer
 
-    def counted(z: IntArray, row: int) -> IndexArray:
+    def counted(z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
         record.count(f"{environment.scale}:scale")
-        return executor(z, row)
+        return executor(z, row, before)
 
     return counted
 

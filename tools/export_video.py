@@ -23,6 +23,7 @@ from nacre.models.frame_export import export_frame_graphs
 from nacre.models.frames import Planes, round_planes, to_patches, to_planes
 from nacre.models.loss import bits_per_pixel
 from nacre.models.published import load_published_frames
+from nacre.models.scale_decoder import prior_of
 from nacre.models.tables import symbol_tables
 from nacre.models.transforms import PATCH, PIXEL_SCALE
 from nacre.models.video import FrameModel
@@ -74,6 +75,7 @@ def steps(
     for rollout in rollouts:
         qualities = torch.full((len(rollout.luma),), quality)
         reference: Planes | None = None
+        before: Tensor | None = None
         for time in range(rollout.luma.shape[1]):
             prediction: Tensor | None = None
             if reference is not None:
@@ -88,8 +90,10 @@ def steps(
                 hard=True,
                 offsets=None if choice is None else choice.offsets,
                 skip_threshold=0 if choice is None else choice.skip_threshold,
+                before=before,
             )
             yield step, output
+            before = None if prediction is None else prior_of(output["symbols"])
             reference = round_planes(to_planes(output["x_hat"]))
 
 

@@ -26,6 +26,8 @@ from nacre.bitstream.units import FRAME_TYPES
 from nacre.entropy import IntegerNetwork, SymbolDecoder, SymbolEncoder, TableSet, symbols_check
 from nacre.entropy.latent import decode_latent
 from nacre.entropy.motion import LEVELS, MotionSymbols, decode_motion, encode_motion
+from nacre.entropy.network import FINER, prior_of
+from nacre.framecoder import Previous
 from nacre.tools.mutation import (
     BYTES,
     INTEGERS,
@@ -73,56 +75,62 @@ class SequenceCoder:
         self._intra, self._predicted = _arrays(weights.intra), _arrays(weights.predicted)
 
     def check(
-        self, header: SequenceHeader, frame: FrameUnit, previous: MotionSymbols | None
-    ) -> tuple[FrameUnit, MotionSymbols | None]:
-        """The frame with its code cut where it would go on after the last symbol, and the right check; its motion.
+        self, header: SequenceHeader, frame: FrameUnit, previous: Previous | None
+    ) -> tuple[FrameUnit, Previous | None]:
+        """The frame with its code cut where it would go on after the last symbol, and the right check.
 
-        ValueError where the code gives no symbols.
+        Also what the frame behind knows of it. ValueError where the code gives no symbols.
         """
         arrays = self._of(frame, header)
         size, code = (header.width, header.height), frame.payload
         for _ in range(2):
             try:
-                decoder, motion = SymbolDecoder(code), None
+                decoder, motion, before = SymbolDecoder(code), None, None
                 if arrays.motion_tables is not None:
-                    motion = decode_motion(decoder, _roots(size), arrays.motion_tables, previous)
+                    motion = decode_motion(decoder, _roots(size), arrays.motion_tables, previous and previous.motion)
+                    before = previous and previous.y
                 z, y, _index = decode_latent(
                     decoder, (arrays.weights.hyper_channels, *z_grid(*size)),
                     (arrays.weights.latent_channels, *y_grid(*size)), arrays.row(frame.quality), arrays.z_tables,
-                    arrays.y_tables, arrays.network, frame.live_channels, header.skip_threshold,
+                    arrays.y_tables, arrays.network, frame.live_channels, header.skip_threshold, before,
                 )  # fmt: skip
                 decoder.finish()
             except NacreError:
                 code = code[: len(code) // 2].rstrip(b"\0")
                 continue
-            numbers = None if motion is None else motion.in_order()
-            return replace(frame, payload=code, check=symbols_check(z, y[: frame.live_channels], numbers)), motion
+            check, behind = _known(motion, z, y, frame.live_channels)
+            return replace(frame, payload=code, check=check), behind
         raise ValueError(code)
 
     def encode(
-        self, header: SequenceHeader, frame: FrameUnit, previous: MotionSymbols | None, random: Random
-    ) -> tuple[FrameUnit, MotionSymbols | None]:
-        """The frame with code and check of symbols that are made up, some of which no stream may hold; its motion."""
+        self, header: SequenceHeader, frame: FrameUnit, previous: Previous | None, random: Random
+    ) -> tuple[FrameUnit, Previous | None]:
+        """The frame with code and check of symbols that are made up, some of which no stream may hold.
+
+        Also what the frame behind knows of it.
+        """
         arrays = self._of(frame, header)
         size, few = (header.width, header.height), np.random.default_rng(random.getrandbits(32))
-        encoder, motion = SymbolEncoder(), None
+        encoder, motion, prior = SymbolEncoder(), None, None
         if arrays.motion_tables is not None:
             motion = _made_up_motion(few, _roots(size), random)
-            encode_motion(encoder, motion, arrays.motion_tables, previous)
+            encode_motion(encoder, motion, arrays.motion_tables, previous and previous.motion)
+            if previous is not None:
+                prior = prior_of(previous.y, *(FINER * side for side in z_grid(*size)))
         z = _made_up(few, (arrays.weights.hyper_channels, *z_grid(*size)), random)
         y = _made_up(few, (arrays.weights.latent_channels, *y_grid(*size)), random)
         if random.random() < 0.8:
             np.clip(z, -127, 127, out=z)
         live, row = min(frame.live_channels, len(y)), arrays.row(frame.quality)
-        scale = arrays.network(np.clip(z, -127, 127), row)[:, : y.shape[1], : y.shape[2]]
+        scale = arrays.network(np.clip(z, -127, 127), row, prior)[:, : y.shape[1], : y.shape[2]]
         coded = scale[:live] >= header.skip_threshold
         y[live:] = 0
         y[:live][~coded] = 0
         tables = np.repeat(np.arange(len(z)) + row * len(z), z[0].size)
         encoder.encode(z.reshape(-1), tables, arrays.z_tables)
         encoder.encode(y[:live][coded], scale[:live][coded], arrays.y_tables)
-        numbers = None if motion is None else motion.in_order()
-        return replace(frame, payload=encoder.finish(), check=symbols_check(z, y[:live], numbers)), motion
+        check, behind = _known(motion, z, y, live)
+        return replace(frame, payload=encoder.finish(), check=check), behind
 
     def _of(self, frame: FrameUnit, header: SequenceHeader) -> _Arrays:
         if header.width * header.height > REPAIRABLE_PIXELS:
@@ -148,7 +156,7 @@ class SequenceMutator(Mutator):
         except (NacreError, IndexError):
             return False
         due, before = Due(header.first_frame, 0), None
-        previous: MotionSymbols | None = None
+        previous: Previous | None = None
         for place, part in enumerate(parts):
             if part.type not in FRAME_TYPES:
                 continue
@@ -181,6 +189,14 @@ def _arrays(weights: Weights) -> _Arrays:
     return _Arrays(
         weights, network, y_tables, z_tables, TableSet.from_arrays(motion) if (motion := part("m.")) else None
     )
+
+
+def _known(
+    motion: MotionSymbols | None, z: NDArray[np.int32], y: NDArray[np.int32], live: int
+) -> tuple[int, Previous | None]:
+    """The check of a frame's symbols, and what the frame behind knows of it."""
+    numbers = None if motion is None else motion.in_order()
+    return symbols_check(z, y[:live], numbers), None if motion is None else Previous(motion, y)
 
 
 def _roots(size: tuple[int, int]) -> tuple[int, int]:

@@ -1,8 +1,8 @@
 """Train the video model within minutes: ``python -m nacre.tools.train_video --data FOLDER --out runs/NAME``.
 
 Sequences of a few frames are coded one after the other, each frame with a step of its own, each from the frame before
-as the decoder has it: rounded, without a gradient. Intra frames begin as the stills' network, predicted frames as a
-linear codec of residuals. ``--only predicted.`` leaves the intra network as it is.
+as the decoder has it: rounded, without a gradient. Intra frames begin as a trained network, predicted frames as a block
+transform of residuals. ``--only predicted.`` leaves the intra network as it is.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nacre.bitstream.errors import NacreError
 from nacre.models.config import ImageConfig, quality_to_lambda
-from nacre.models.frame_start import intra_from_stills, predicted_start, widen_latent
+from nacre.models.frame_start import add_prior, intra_from_stills, predicted_start
 from nacre.models.frames import Planes, round_planes, to_patches, to_planes
 from nacre.models.loss import bits_per_pixel
 from nacre.models.published import load_published_frames
+from nacre.models.scale_decoder import prior_of
 from nacre.models.transforms import PATCH, PIXEL_SCALE
 from nacre.models.video import INTRA, PREDICTED, FrameModel
 from nacre.tools.data import load_pictures
@@ -41,6 +46,17 @@ START_CROPS = 48  # of which networks make their start
 INTRA_BONUS = (8.0, 22.0)  # what an intra frame's quality is above that of the others, drawn for each rollout
 
 
+class Decoded(NamedTuple):
+    """What the next frame sees of a frame: planes, and of a predicted one the magnitudes of its symbols."""
+
+    planes: Planes
+    prior: Tensor | None
+
+    def moved(self, fields: NDArray[np.int16]) -> Decoded:
+        """With planes that predict the next frame."""
+        return self._replace(planes=predict(self.planes, fields))
+
+
 class VideoModel(nn.Module):
     """Networks of intra and of predicted frames, of these widths."""
 
@@ -54,18 +70,24 @@ class VideoModel(nn.Module):
         return {"intra": self.intra.config.to_dict(), "predicted": self.predicted.config.to_dict()}
 
     def code(
-        self, frame: Planes, prediction: Planes | None, quality: Tensor, lmbda: Tensor, *, hard: bool
-    ) -> tuple[Planes, Tensor, Tensor, Tensor]:
-        """One frame: planes as decoded and rounded, the normalized cost, rate (bits per luma sample), D, each (B,)."""
+        self, frame: Planes, before: Decoded | None, quality: Tensor, lmbda: Tensor, *, hard: bool
+    ) -> tuple[Decoded, Tensor, Tensor, Tensor]:
+        """One frame, predicted if there is one before: as decoded, and cost, rate (bits per luma sample), D, (B,) each.
+
+        The cost is normalized. before: the frame before with its planes moved.
+        """
         x = to_patches(frame).contiguous(memory_format=torch.channels_last)
-        coder = self.intra if prediction is None else self.predicted
-        known = None if prediction is None else to_patches(prediction).contiguous(memory_format=torch.channels_last)
-        output = coder.code(x, known, quality, hard=hard)
+        if before is None:
+            output = self.intra.code(x, None, quality, hard=hard)
+        else:
+            known = to_patches(before.planes).contiguous(memory_format=torch.channels_last)
+            output = self.predicted.code(x, known, quality, hard=hard, before=before.prior)
         rate = bits_per_pixel(output["likelihoods"], x.shape[2] * x.shape[3] * PATCH * PATCH)
         error = output["x_hat"] - x
         distortion = error.square().mean((1, 2, 3)) * PIXEL_SCALE**2
         root = lmbda.sqrt()
-        decoded = round_planes(to_planes(output["x_hat"].detach()))
+        planes = round_planes(to_planes(output["x_hat"].detach()))
+        decoded = Decoded(planes, None if before is None else prior_of(output["symbols"]))
         return decoded, rate / root + root * distortion, rate, distortion
 
 
@@ -107,7 +129,7 @@ class VideoLeg(Leg[VideoModel]):
         self.trains_intra = any(parameter.requires_grad for parameter in self.model.intra.parameters())
         self.rollout: Rollout | None = None
         self.time = 0
-        self.reference: Planes | None = None
+        self.reference: Decoded | None = None
 
     @staticmethod
     def _centre(shot: Sequence) -> Rollout:
@@ -118,37 +140,24 @@ class VideoLeg(Leg[VideoModel]):
     def _start(self, model: VideoModel, options: argparse.Namespace) -> None:
         if options.start is not None:
             start = load_video(options.start)
-            if start.config() == model.config():
-                model.load_state_dict(start.state_dict())
-            elif start.predicted.config.latent_channels < model.predicted.config.latent_channels:
-                self._widen(model, start)
-            else:
+            predicted = replace(start.predicted.config, scale_prior=model.predicted.config.scale_prior)
+            if (start.intra.config, predicted) != (model.intra.config, model.predicted.config):
                 msg = f"{options.start} has networks of other widths: {start.config()}"
                 raise ValueError(msg)
+            model.intra.load_state_dict(start.intra.state_dict())
+            add_prior(model.predicted, start.predicted)
             return
-        stills, _ = load_weights(options.stills)
-        intra_from_stills(model.intra, stills.state_dict())
+        if options.intra is not None:
+            model.intra.load_state_dict(load_video(options.intra).intra.state_dict())
+        else:
+            stills, _ = load_weights(options.stills)
+            intra_from_stills(model.intra, stills.state_dict())
         rollout = self.sampler.batch(START_CROPS, 2)
         cpu = torch.device("cpu")
         frame, before = rollout.planes(1, cpu), rollout.planes(0, cpu)
         residuals = to_patches(frame) - to_patches(predict(before, rollout.fields[:, 0]))
         # what a reference loses in coding is there to be coded as well
         predicted_start(model.predicted, residuals + 0.05 * (to_patches(frame) - to_patches(frame).mean()))
-
-    @torch.no_grad()
-    def _widen(self, model: VideoModel, start: VideoModel) -> None:
-        """Begin with predicted frames of fewer latent channels; new ones hold what the best quality lacks."""
-        rollout, cpu = self.sampler.batch(START_CROPS, 2), torch.device("cpu")
-        quality = torch.full((START_CROPS,), 100.0)
-        lmbda = torch.full((START_CROPS,), quality_to_lambda(100.0))
-        reference = start.code(rollout.planes(0, cpu), None, quality, lmbda, hard=True)[0]
-        prediction, x = predict(reference, rollout.fields[:, 0]), to_patches(rollout.planes(1, cpu))
-        features: list[Tensor] = []
-        hook = start.predicted.analysis.down.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
-        x_hat = start.predicted.code(x, to_patches(prediction), quality, hard=True)["x_hat"]
-        hook.remove()
-        model.intra.load_state_dict(start.intra.state_dict())
-        widen_latent(model.predicted, start.predicted, features[0], x - x_hat)
 
     def loss(self, progress: float) -> Tensor:
         """Of the next frame of the rollout; a new one begins where the last has ended."""
@@ -168,11 +177,11 @@ class VideoLeg(Leg[VideoModel]):
     def _code(self, *, hard: bool) -> Tensor:
         assert self.rollout is not None
         frame = self.rollout.planes(self.time, self.device)
-        prediction = self.reference and predict(self.reference, self.rollout.fields[:, self.time - 1])
-        quality = self.intra_quality if prediction is None else self.quality
+        before = self.reference and self.reference.moved(self.rollout.fields[:, self.time - 1])
+        quality = self.intra_quality if before is None else self.quality
         lmbda = torch.tensor([quality_to_lambda(value) for value in quality.tolist()], device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            self.reference, cost, _, _ = self.model.code(frame, prediction, quality, lmbda, hard=hard)
+            self.reference, cost, _, _ = self.model.code(frame, before, quality, lmbda, hard=hard)
         self.time += 1
         return cost
 
@@ -194,14 +203,14 @@ class VideoLeg(Leg[VideoModel]):
                 quality = torch.full((count,), lambda_to_quality(lmbda), device=self.device)
                 intra_quality = (quality + sum(INTRA_BONUS) / 2).clamp_max(100.0)
                 lambdas = torch.full((count,), lmbda, device=self.device)
-                reference: Planes | None = None
+                reference: Decoded | None = None
                 for time in range(MEASURE_FRAMES):
-                    prediction = reference and predict(reference, rollout.fields[:, time - 1])
+                    before = reference and reference.moved(rollout.fields[:, time - 1])
                     with torch.autocast(self.device.type, torch.bfloat16):
                         reference, cost, rate, error = self.average.code(
                             rollout.planes(time, self.device),
-                            prediction,
-                            intra_quality if prediction is None else quality,
+                            before,
+                            intra_quality if before is None else quality,
                             lambdas,
                             hard=True,
                         )
@@ -226,6 +235,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nacre.tools.train_video", description=__doc__.split("\n", 1)[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of tar shards of shots with manifest.csv")
     parser.add_argument("--stills", type=Path, help="run folder or published weights of stills that intra begins with")
+    parser.add_argument("--intra", type=Path, help="run folder or published weights of video that intra begins with")
     parser.add_argument("--moving", type=Path, help="folder of pictures, or of shards of them, that are set in motion")
     parser.add_argument("--start", type=Path, help="run folder or published weights of video to begin a new leg from")
     parser.add_argument("--motion", type=Path, help="folder where searched motion is kept (default: OUT/motion)")
@@ -233,8 +243,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, help="at most so many training shots")
     add_leg_options(parser, batch=4, lr=1.5e-3)
     options = parser.parse_args(arguments)
-    if (options.stills is None) == (options.start is None) and read_state(options.out) is None:
-        parser.error("a new run needs --stills or --start, one of them")
+    starts = [options.stills, options.intra, options.start]
+    if starts.count(None) != len(starts) - 1 and read_state(options.out) is None:
+        parser.error("a new run needs --stills, --intra or --start, one of them")
     return options
 
 
