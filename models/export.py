@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
-from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from nacre.entropy.network import IntegerLayer, IntegerNetwork
@@ -24,10 +23,9 @@ from nacre.models.graph import FLOAT, INT64, OPSET, UINT8, GraphBuilder, value
 from nacre.models.image import ImageModel
 from nacre.models.latent import LatentModel
 from nacre.models.scale_decoder import Z_MAX
+from nacre.models.storage import compact
 from nacre.models.transforms import LATENT_STRIDE, PATCH, denormalize, normalize
 from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, LIGHT_SYNTHESIS, REFINEMENT, SYNTHESIS
-
-HALF_MINIMUM = 64  # smaller initializers stay in single precision
 
 
 class AnalysisGraph(nn.Module):
@@ -182,27 +180,6 @@ def trace(
     return onnx.load_from_string(buffer.getvalue())
 
 
-def halve(graph: onnx.ModelProto) -> onnx.ModelProto:
-    """Large float32 initializers become float16 ones of the same name, read through a Cast."""
-    casts = []
-    for number, tensor in enumerate(graph.graph.initializer):
-        values = numpy_helper.to_array(tensor)
-        if values.dtype != np.float32 or values.size < HALF_MINIMUM:
-            continue
-        name = tensor.name
-        graph.graph.initializer[number].CopyFrom(numpy_helper.from_array(values.astype(np.float16), name))
-        wide = f"{name}/float"
-        for node in graph.graph.node:
-            for place, source in enumerate(node.input):
-                if source == name:
-                    node.input[place] = wide
-        casts.append(helper.make_node("Cast", [name], [wide], to=TensorProto.FLOAT))
-    for cast in reversed(casts):
-        graph.graph.node.insert(0, cast)
-    onnx.checker.check_model(graph)
-    return graph
-
-
 @torch.no_grad()
 def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
     """The float graphs by file name; the heavier analysis and the lighter synthesis where there are such."""
@@ -248,7 +225,7 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
         ("gradient", "distortion"),
         {"y_hat": grid, "patches": fine, "counted": fine, "gradient": grid},
     )
-    return {name: halve(graph) for name, graph in graphs.items()}
+    return {name: compact(graph) for name, graph in graphs.items()}
 
 
 def export_scale_decoder(network: IntegerNetwork) -> onnx.ModelProto:

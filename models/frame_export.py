@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import onnx
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nacre.models.export import ContextGraph, ContextSteps, halve, trace
+from nacre.models.export import ContextGraph, ContextSteps, trace
 from nacre.models.frames import CHROMA_SCALE, LUMA_CHANNELS, PATCH_CHANNELS
 from nacre.models.scale_decoder import Z_MAX
+from nacre.models.storage import compact
 from nacre.models.transforms import PIXEL_CENTRE, PIXEL_SCALE
 from nacre.models.video import FrameModel
 from nacre.weights.store import ANALYSIS, SYNTHESIS
@@ -17,8 +19,15 @@ _SCALE = torch.full((1, PATCH_CHANNELS, 1, 1), 1 / PIXEL_SCALE)  # of samples le
 _SCALE[:, LUMA_CHANNELS:] *= CHROMA_SCALE
 
 
-def _normalized(patches: Tensor) -> Tensor:
-    return (patches.float() - PIXEL_CENTRE) * _SCALE
+def _of_samples(layer: nn.Module, samples: Tensor, weight: Tensor | None = None) -> Tensor:
+    """A 1x1 convolution of normalized patches, from float patches that are not: the runtime folds the difference.
+
+    weight: its weights, if not the layer's own.
+    """
+    assert isinstance(layer, nn.Conv2d)
+    weight = layer.weight * _SCALE if weight is None else weight
+    assert layer.bias is not None
+    return F.conv2d(samples, weight, layer.bias - PIXEL_CENTRE * weight.sum((1, 2, 3)))
 
 
 class FrameAnalysisGraph(nn.Module):
@@ -29,11 +38,14 @@ class FrameAnalysisGraph(nn.Module):
         self.analysis, self.hyper_analysis = model.analysis, model.hyper_analysis
 
     def forward(self, patches: Tensor, position: Tensor, prediction: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        x = _normalized(patches)
-        if prediction is not None:
-            known = _normalized(prediction)
-            x = torch.cat([x - known, known], 1)
-        y = self.analysis(x, position)
+        embed = self.analysis.embed
+        if prediction is None:
+            h = _of_samples(embed, patches.float())
+        else:
+            residual, known = embed.weight.split(PATCH_CHANNELS, 1)
+            weight = torch.cat([residual * _SCALE, (known - residual) * _SCALE], 1)
+            h = _of_samples(embed, torch.cat([patches, prediction], 1).float(), weight)
+        y = self.analysis.latent(h, position)
         return y, torch.round(self.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
 
 
@@ -47,7 +59,7 @@ class FrameContextGraph(ContextSteps):
     def forward(
         self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor, prediction: Tensor
     ) -> tuple[Tensor, Tensor]:
-        condition = self.condition(_normalized(prediction))
+        condition = self.condition.state(_of_samples(self.condition.embed, prediction.float()))
         rows = condition.permute(0, 2, 3, 1).reshape(-1, condition.shape[1])
         return self.decode(target, z_hat, rounding, encoding, rows)
 
@@ -60,9 +72,13 @@ class FrameSynthesisGraph(nn.Module):
         self.synthesis = model.synthesis
 
     def forward(self, y_hat: Tensor, position: Tensor, prediction: Tensor | None = None) -> Tensor:
-        known = None if prediction is None else _normalized(prediction)
-        x_hat = self.synthesis.frame(y_hat, position, known)
-        return torch.round(x_hat * (1 / _SCALE) + PIXEL_CENTRE).clamp(0, 255).to(torch.uint8)
+        synthesis, wide = self.synthesis, None if prediction is None else prediction.float()
+        known = None if wide is None else _of_samples(synthesis.fuse, wide)
+        head, to_samples = synthesis.head, 1 / _SCALE.flatten()
+        assert head.bias is not None
+        weight = head.weight * to_samples[:, None, None, None]
+        change = F.conv2d(synthesis.features(y_hat, position, known), weight, head.bias * to_samples)
+        return torch.round(change + (PIXEL_CENTRE if wide is None else wide)).clamp(0, 255).to(torch.uint8)
 
 
 @torch.no_grad()
@@ -100,4 +116,4 @@ def export_frame_graphs(model: FrameModel) -> dict[str, onnx.ModelProto]:
             {"y_hat": grid, "patches": fine, **known},
         ),
     }
-    return {name: halve(graph) for name, graph in graphs.items()}
+    return {name: compact(graph) for name, graph in graphs.items()}

@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import Tensor
 
 from nacre.bitstream.errors import WeightsError, WeightsNotFoundError
@@ -20,6 +19,7 @@ from nacre.models.config import ImageConfig
 from nacre.models.image import ImageModel
 from nacre.models.latent import LatentModel
 from nacre.models.scale_decoder import IntegerConv
+from nacre.models.storage import initializers
 from nacre.models.video import FrameModel
 from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, LIGHT_SYNTHESIS, SYNTHESIS
 
@@ -37,15 +37,6 @@ def training_arrays(model: LatentModel) -> dict[str, NDArray[Any]]:
         if exact or (name.startswith("scale_decoder.") and name.endswith(".bias") and parameter.shape[0] > 1):
             arrays[name] = parameter.detach().cpu().float().numpy()
     return arrays
-
-
-def _initializers(graph: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
-    """Initializers by name in single precision; what the exporter stored once for several equal ones, by each name."""
-    values = {tensor.name: numpy_helper.to_array(tensor).astype(np.float32) for tensor in graph.graph.initializer}
-    for node in graph.graph.node:  # in topological order
-        if node.op_type in ("Identity", "Cast") and node.input[0] in values:
-            values[node.output[0]] = values[node.input[0]].copy()
-    return values
 
 
 def _integer_layers(model: LatentModel, network: IntegerNetwork) -> Iterator[tuple[str, IntegerConv, IntegerLayer]]:
@@ -94,7 +85,7 @@ def read_published(
         parameters: dict[str, Tensor] = {}
         optional = {HEAVY_ANALYSIS: config.has_heavy_analysis, LIGHT_SYNTHESIS: config.has_light_synthesis}
         for file in (*GRAPHS, *(name for name, there in optional.items() if there)):
-            for name, array in _initializers(onnx.load(folder / file)).items():
+            for name, array in initializers(onnx.load(folder / file)).items():
                 if name in shapes:
                     parameters[name] = torch.from_numpy(array).view(shapes[name])
         with np.load(folder / "training.npz", allow_pickle=False) as archive:

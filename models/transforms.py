@@ -57,6 +57,10 @@ class Analysis(nn.Module):
             h = self.embed(x)
         else:
             h = F.conv2d(x, self.embed.weight.flatten(1)[:, :, None, None], self.embed.bias)
+        return self.latent(h, position)
+
+    def latent(self, h: Tensor, position: Tensor) -> Tensor:
+        """The gained latent of what the first layer gives, (B, width, H/8, W/8)."""
         for block in self.blocks:
             h = block(h, position)
         y = self.down(h)

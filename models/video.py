@@ -78,16 +78,21 @@ class FrameSynthesis(Synthesis):
 
     def frame(self, y_hat: Tensor, position: Tensor, prediction: Tensor | None) -> Tensor:
         """Patches of the frame (B, 96, 2h, 2w); prediction of the same shape, or None for an intra frame."""
+        known = None if prediction is None else self.fuse(prediction)
+        x_hat: Tensor = self.head(self.features(y_hat, position, known))
+        return x_hat.float() if prediction is None else prediction + x_hat.float()
+
+    def features(self, y_hat: Tensor, position: Tensor, known: Tensor | None) -> Tensor:
+        """What the last layer sees, (B, width, 2h, 2w); known: what ``fuse`` makes of the prediction."""
         h = y_hat * self.gain(position)
         for block in self.latent_blocks:
             h = block(h, position)
         h = self.up(h)
-        if prediction is not None:
-            h = h + self.fuse(prediction)
+        if known is not None:
+            h = h + known
         for block in self.blocks:
             h = block(h, position)
-        x_hat: Tensor = self.head(h)
-        return x_hat.float() if prediction is None else prediction + x_hat.float()
+        return h
 
 
 class Condition(nn.Module):
@@ -101,7 +106,11 @@ class Condition(nn.Module):
         nn.init.zeros_(self.down.bias)  # type: ignore[arg-type]
 
     def forward(self, prediction: Tensor) -> Tensor:
-        state: Tensor = self.down(torch.relu(self.embed(prediction)))
+        return self.state(self.embed(prediction))
+
+    def state(self, embedded: Tensor) -> Tensor:
+        """The same from what the first layer gives."""
+        state: Tensor = self.down(torch.relu(embedded))
         return state
 
 
