@@ -145,7 +145,7 @@ class FrameCoder:
             y, z = networks.analysis.run(["y", "z"], {"patches": patches, "position": position(quality), **conditions})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
-            prior = None if previous is None else prior_of(previous.y, *y.shape[2:])
+            prior = None if previous is None or motion is None else prior_of(previous.y, *y.shape[2:])
             index = latent.scale(z_symbols, latent.row(quality), prior)
             rounding = latent.rounding(index, latent.live_channels(quality), rows, columns)
             symbols, y_hat = latent.choose(["symbols", "y_hat"], y, z, rounding, conditions)

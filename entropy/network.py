@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -136,11 +136,17 @@ class IntegerNetwork:
     def _all(self) -> tuple[IntegerLayer, ...]:
         return self.layers if self.prior is None else (*self.layers, self.prior)
 
+    def _named(self) -> Iterator[tuple[int | str, IntegerLayer]]:
+        """All layers by the names of their arrays."""
+        return zip((*range(len(self.layers)), PRIOR), self._all, strict=False)
+
     def validate(self) -> None:
         """Raises WeightsError unless shapes fit, weights have 7 bits and no sum can reach 2 ** 24."""
         if not self.layers:
             msg = "integer network: there are no layers"
             raise WeightsError(msg)
+        for name, layer in self._named():
+            _check_arrays(name, layer)
         if self.prior is not None:
             self._check_prior(self.prior)
         channels, bound = 0, MAX_INPUT
@@ -166,12 +172,14 @@ class IntegerNetwork:
 
     def _check_prior(self, prior: IntegerLayer) -> None:
         """Raises WeightsError unless the prior's layer fits below the last one, on the latent's grid."""
-        latent = self.layers[-1].weight.shape[0]
-        _check_shapes(PRIOR, prior, latent)
-        _check_bounds(PRIOR, prior, MAX_PRIOR)
-        if len(self.layers) < 2 or self.layers[-1].upsample or prior.upsample:
-            msg = "integer network: what stands behind a prior must be one layer, and neither of them may upsample"
+        if prior.kind != "conv1" or prior.upsample:
+            msg = f"integer network: the prior is {prior.kind}, upsample {prior.upsample}, legal: conv1, False"
             raise WeightsError(msg)
+        if len(self.layers) < 2 or self.layers[-1].upsample:
+            msg = "integer network: behind a prior stands the last of two layers or more, which may not upsample"
+            raise WeightsError(msg)
+        _check_shapes(PRIOR, prior, self.out_channels)
+        _check_bounds(PRIOR, prior, MAX_PRIOR)
 
     def forward(self, z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
         """Scale indices, uint8 (Cy, 4 hz, 4 wz) in 0..63, of z (Cz, hz, wz) in -127..127 for one entropy row.
@@ -207,7 +215,7 @@ class IntegerNetwork:
         A prior's layer is called `prior`.
         """
         arrays: dict[str, NDArray[Any]] = {}
-        for name, layer in zip((*range(len(self.layers)), PRIOR), self._all, strict=False):
+        for name, layer in self._named():
             arrays[f"{name}.weight"] = layer.weight
             arrays[f"{name}.bias"] = layer.bias
             arrays[f"{name}.shift"] = layer.shift
@@ -247,8 +255,8 @@ def _largest(layer: IntegerLayer) -> int:
     return max(abs(layer.low), abs(layer.high))
 
 
-def _check_shapes(number: int | str, layer: IntegerLayer, channels: int) -> None:
-    """Raises WeightsError unless the layer's arrays fit each other and the channels that come in (0: any)."""
+def _check_arrays(number: int | str, layer: IntegerLayer) -> None:
+    """Raises WeightsError unless the layer's arrays have the types and numbers of dimensions that they should have."""
     arrays = (
         ("weight", layer.weight, np.int8, 2),
         ("bias", layer.bias, np.int32, 2),
@@ -259,6 +267,10 @@ def _check_shapes(number: int | str, layer: IntegerLayer, channels: int) -> None
             legal = f"{np.dtype(dtype)}, {ndim} dimensions, not empty"
             msg = f"integer network: layer {number}: {name} is {array.dtype} {array.shape}, legal: {legal}"
             raise WeightsError(msg)
+
+
+def _check_shapes(number: int | str, layer: IntegerLayer, channels: int) -> None:
+    """Raises WeightsError unless the layer's arrays fit each other and the channels that come in (0: any)."""
     outputs, columns = layer.weight.shape
     fits = columns % layer.taps == 0 and layer.in_channels == (channels or layer.in_channels)
     if (

@@ -20,6 +20,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TINY = Path(__file__).parent / "data" / "tiny"
 TINY_VIDEO = TINY.with_name("tiny-video")  # likewise, for clips
+TINY_VIDEO_PRIOR = TINY.with_name("tiny-video-prior")  # likewise, with scales that see the frame before
 DATA = Path(os.environ.get("NACRE_DATA") or Path(__file__).parents[2] / "shared")
 
 # Machines under load are slow at random, which is no failure; a failure prints how to repeat it.

@@ -1,4 +1,4 @@
-"""The golden sequences of tests/data/golden-sequences: streams of the tiny video model whose symbols must never change.
+"""The golden sequences of tests/data/golden-sequences: streams of tiny video models whose symbols must never change.
 
     python tests/golden_sequences.py
 
@@ -16,13 +16,14 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import golden_folder
 import numpy as np
 import second_frames
-from conftest import TINY_VIDEO
+from conftest import TINY_VIDEO, TINY_VIDEO_PRIOR
 from golden_folder import Made
 from numpy.typing import NDArray
 from second_motion import Motion
@@ -45,7 +46,8 @@ from nacre.compensation import Planes
 from nacre.entropy import Engine, IntegerNetwork, SymbolEncoder, TableSet, TileSymbols, symbols_check
 from nacre.entropy.latent import encode_latent
 from nacre.entropy.motion import LEVELS, MotionSymbols, encode_motion
-from nacre.framecoder import FrameCoder, FrameCoding, FrameSymbols
+from nacre.entropy.network import FINER, prior_of
+from nacre.framecoder import FrameCoder, FrameCoding, FrameSymbols, Previous
 from nacre.motion_field import to_symbols
 from nacre.stopwatch import Stopwatch
 from nacre.video import DecodedFrame, VideoDecoder, VideoEncoder
@@ -84,10 +86,13 @@ class Part:
         self.y_tables, self.z_tables = TableSet.from_arrays(part("y.")), TableSet.from_arrays(part("z."))
         self.motion_tables = TableSet.from_arrays(motion) if (motion := part("m.")) else None
 
-    def index(self, z: NDArray[Any], quality: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """The scale indices of y of a frame of (width, height)."""
+    def index(
+        self, z: NDArray[Any], quality: int, size: tuple[int, int], previous: Previous | None
+    ) -> NDArray[np.uint8]:
+        """The scale indices of y of a frame of (width, height); previous: of the frame before, if it is predicted."""
         rows, columns = y_grid(*size)
-        return self.network(z, self.row(quality))[:, :rows, :columns]
+        prior = None if previous is None else prior_of(previous.y, FINER * z.shape[1], FINER * z.shape[2])
+        return self.network(z, self.row(quality), prior)[:, :rows, :columns]
 
     def row(self, quality: int) -> int:
         """The entropy row."""
@@ -95,10 +100,11 @@ class Part:
 
 
 class Model:
-    """The tiny model of video: the coder of frames and the stored arrays."""
+    """A tiny model of video: the coder of frames and the stored arrays."""
 
-    def __init__(self) -> None:
-        self.weights = load_sequence("tiny", TINY_VIDEO)
+    def __init__(self, folder: Path = TINY_VIDEO) -> None:
+        self.folder = folder
+        self.weights = load_sequence("tiny", folder)
         self.coder = FrameCoder(self.weights, threads=1)
         self.intra, self.predicted = Part(self.weights.intra), Part(self.weights.predicted)
 
@@ -112,7 +118,7 @@ class Model:
                 coding = FrameCoding(
                     header.width, header.height, unit.quality, unit.live_channels, header.skip_threshold
                 )
-                previous = found[-1].motion if found else None
+                previous = found[-1].previous if found else None
                 found.append(
                     self.coder.decode_symbols(unit.payload, unit.check, coding, previous, Stopwatch(), intra=unit.key)
                 )
@@ -120,33 +126,42 @@ class Model:
 
     def frames(self, data: bytes) -> list[DecodedFrame]:
         """The frames, as the product decodes them."""
-        return list(VideoDecoder(data, weights=TINY_VIDEO, threads=1))
+        return list(VideoDecoder(data, weights=self.folder, threads=1))
 
     def encode(
         self,
         frame: FrameUnit,
         symbols: FrameSymbols,
-        previous: MotionSymbols | None,
+        previous: Previous | None,
         header: SequenceHeader,
         engine: Engine | None = None,
     ) -> FrameUnit:
-        """The unit with the code and the check of symbols; previous: the motion of the frame before."""
+        """The unit with the code and the check of symbols; previous: of the frame before, if it is predicted."""
         part, (z, y, index) = self.intra if frame.key else self.predicted, symbols.latent
         encoder = SymbolEncoder(engine)
         if symbols.motion is not None:
             assert part.motion_tables is not None
-            encode_motion(encoder, symbols.motion, part.motion_tables, previous)
+            encode_motion(encoder, symbols.motion, part.motion_tables, previous and previous.motion)
         row, live, skip = part.row(frame.quality), frame.live_channels, header.skip_threshold
         encode_latent(encoder, z, y, index, row, part.z_tables, part.y_tables, live, skip)
         motion = None if symbols.motion is None else symbols.motion.in_order()
         return replace(frame, check=symbols_check(z, y[:live], motion), payload=encoder.finish())
 
-    def from_second(self, header: SequenceHeader, frame: FrameUnit, found: second_frames.FrameSymbols) -> FrameSymbols:
-        """The second parser's symbols in the product's form."""
+    def from_second(
+        self,
+        header: SequenceHeader,
+        frame: FrameUnit,
+        found: second_frames.FrameSymbols,
+        previous: Previous | None,
+    ) -> FrameSymbols:
+        """The second parser's symbols in the product's form; previous as in `encode`."""
         part = self.intra if frame.key else self.predicted
-        index = part.index(found.z, frame.quality, (header.width, header.height))
+        index = part.index(found.z, frame.quality, (header.width, header.height), None if frame.key else previous)
         motion = None if found.motion is None else dense(found.motion, z_grid(header.width, header.height))
         return FrameSymbols(motion, TileSymbols(found.z.astype(np.int32), found.y.astype(np.int32), index))
+
+
+load_model = cache(Model)
 
 
 def dense(motion: Motion, grid: tuple[int, int]) -> MotionSymbols:
@@ -165,24 +180,31 @@ def dense(motion: Motion, grid: tuple[int, int]) -> MotionSymbols:
 
 
 class Recipe(NamedTuple):
-    """How a stream is made, and whether the samples of its frames are recorded."""
+    """How a stream is made, whether the samples of its frames are recorded, and the folder of its weights."""
 
     make: Callable[[Model], bytes]
     samples: bool = True
+    folder: Path = TINY_VIDEO
 
 
-def encode(frames: Sequence[Planes | Frame], keys: Sequence[int] = (), **options: Any) -> bytes:
+def encode(
+    frames: Sequence[Planes | Frame], keys: Sequence[int] = (), folder: Path = TINY_VIDEO, **options: Any
+) -> bytes:
     """The stream of frames, with intra frames where `keys` say so beside those that options ask for."""
     height, width = (frames[0].planes if isinstance(frames[0], Frame) else frames[0]).luma.shape
     file = io.BytesIO()
-    with VideoEncoder(file, width, height, 25, weights=TINY_VIDEO, profile="tiny", threads=1, **options) as encoder:
+    with VideoEncoder(file, width, height, 25, weights=folder, profile="tiny", threads=1, **options) as encoder:
         for number, frame in enumerate(frames):
             encoder.write(frame, key=number in keys)
     return file.getvalue()
 
 
-def _moving(width: int, height: int, frames: int, **options: Any) -> Recipe:
-    return Recipe(lambda _: encode([scene(time, width, height) for time in range(frames)], scene_cut=False, **options))
+def _moving(width: int, height: int, frames: int, folder: Path = TINY_VIDEO, **options: Any) -> Recipe:
+    def make(model: Model) -> bytes:
+        moving = [scene(time, width, height) for time in range(frames)]
+        return encode(moving, folder=model.folder, scene_cut=False, **options)
+
+    return Recipe(make, folder=folder)
 
 
 def _changing(_: Model) -> bytes:
@@ -196,7 +218,7 @@ def _without_live_channels(model: Model) -> bytes:
     header, items = units_of(encode([scene(time, 80, 64) for time in range(4)], quality=20, scene_cut=False))
     grid = z_grid(header.width, header.height)
     coded: list[FrameUnit] = []
-    previous: MotionSymbols | None = None
+    previous: Previous | None = None
     for unit, (motion, latent) in zip(items, model.symbols(written(header, items)), strict=True):
         assert isinstance(unit, FrameUnit)
         if unit.key:
@@ -206,7 +228,7 @@ def _without_live_channels(model: Model) -> bytes:
             motion = to_symbols(np.zeros((2, 8 * grid[0], 8 * grid[1]), np.int16))
         symbols = FrameSymbols(motion, latent._replace(y=np.zeros_like(latent.y)))
         coded.append(model.encode(replace(unit, live_channels=0), symbols, previous, header))
-        previous = motion
+        previous = symbols.previous
     return written(header, coded)
 
 
@@ -271,22 +293,27 @@ def _of_an_unknown_minor_version(_: Model) -> bytes:
     return stream(units, 200)
 
 
-def _with_extreme_symbols(model: Model) -> bytes:
-    """Vectors up to the longest in blocks of all sizes, symbols of every size up to the largest."""
+def _extreme(largest: Sequence[int], keys: Sequence[int] = (), folder: Path = TINY_VIDEO) -> Recipe:
+    """Symbols of every size up to the largest; vectors in blocks of all sizes, up to the largest of each frame."""
     width, height = 130, 70
-    header, items = units_of(encode([scene(0, width, height)] * 3, scene_cut=False))
-    header = replace(header, skip_threshold=7)
-    coded: list[FrameUnit] = []
-    previous: MotionSymbols | None = None
-    random = np.random.default_rng(3)
-    for unit, largest in zip(items, (0, 512, 60), strict=True):
-        assert isinstance(unit, FrameUnit)
-        frame = replace(unit, live_channels=19 if unit.key else 11, quality=random.integers(MAX_QUALITY).item())
-        motion = None if unit.key else to_symbols(make_field(random, z_grid(width, height), largest))
-        symbols = FrameSymbols(motion, make_latent(model, frame, header, random))
-        coded.append(model.encode(frame, symbols, previous, header))
-        previous = motion
-    return written(header, coded)
+
+    def make(model: Model) -> bytes:
+        frames = [scene(0, width, height)] * len(largest)
+        header, items = units_of(encode(frames, keys, model.folder, scene_cut=False))
+        header = replace(header, skip_threshold=7)
+        coded: list[FrameUnit] = []
+        previous: Previous | None = None
+        random = np.random.default_rng(3)
+        for unit, longest in zip(items, largest, strict=True):
+            assert isinstance(unit, FrameUnit)
+            frame = replace(unit, live_channels=19 if unit.key else 11, quality=random.integers(MAX_QUALITY).item())
+            motion = None if unit.key else to_symbols(make_field(random, z_grid(width, height), longest))
+            symbols = FrameSymbols(motion, make_latent(model, frame, header, random, previous))
+            coded.append(model.encode(frame, symbols, previous, header))
+            previous = symbols.previous
+        return written(header, coded)
+
+    return Recipe(make, samples=False, folder=folder)
 
 
 def make_field(random: np.random.Generator, grid: tuple[int, int], largest: int) -> NDArray[np.int16]:
@@ -300,12 +327,14 @@ def make_field(random: np.random.Generator, grid: tuple[int, int], largest: int)
     return field.astype(np.int16)
 
 
-def make_latent(model: Model, frame: FrameUnit, header: SequenceHeader, random: np.random.Generator) -> TileSymbols:
-    """Wide symbols of z, y of every size up to the largest where the scale lets it be coded."""
+def make_latent(
+    model: Model, frame: FrameUnit, header: SequenceHeader, random: np.random.Generator, previous: Previous | None
+) -> TileSymbols:
+    """Wide symbols of z, y of every size up to the largest where scales let it be coded; previous as in `encode`."""
     part, size = model.intra if frame.key else model.predicted, (header.width, header.height)
     z = np.rint(random.laplace(0, 64.0, (part.weights.hyper_channels, *z_grid(*size))))
     z = np.clip(z, -127, 127).astype(np.int32)
-    index = part.index(z, frame.quality, size)
+    index = part.index(z, frame.quality, size, None if frame.key else previous)
     y = np.exp2(random.uniform(0, 14, index.shape)).astype(np.int32) * (random.random(index.shape) < 0.4)
     y *= random.choice([-1, 1], index.shape)
     y[index < header.skip_threshold] = 0
@@ -327,7 +356,9 @@ RECIPES: Mapping[str, Recipe] = {
     "tracks": Recipe(_with_tracks),
     "no-index": Recipe(_without_index),
     "minor-version-200": Recipe(_of_an_unknown_minor_version),
-    "extreme-symbols": Recipe(_with_extreme_symbols, samples=False),
+    "extreme-symbols": _extreme((0, 512, 60)),
+    "prior-66x34": _moving(66, 34, 6, TINY_VIDEO_PRIOR, gop=4, quality=40),
+    "prior-extreme-symbols": _extreme((0, 30, 512, 0, 100, 8), (3,), TINY_VIDEO_PRIOR),
 }
 
 
@@ -403,7 +434,7 @@ def _rows(planes: Planes) -> Iterator[NDArray[np.uint8]]:
 
 def _entry(model: Model, data: bytes) -> dict[str, Any]:
     """What the index says of a stream; RuntimeError where the two readers differ."""
-    parsed, found = second_frames.decode(data, TINY_VIDEO)
+    parsed, found = second_frames.decode(data, model.folder)
     symbols, fields = product_hashes(model.symbols(data)), product_fields(data)
     if symbols != second_hashes(found) or fields != second_fields(parsed):
         msg = "the product and the second parser read different things"
@@ -413,10 +444,10 @@ def _entry(model: Model, data: bytes) -> dict[str, Any]:
 
 def add_missing() -> list[str]:
     """Make the streams that are not there yet, and give their names; RuntimeError where a stream lacks its entry."""
-    model = Model()
 
     def make(name: str) -> Made:
         recipe = RECIPES[name]
+        model = load_model(recipe.folder)
         data = recipe.make(model)
         picture = sheet(model.frames(data)) if recipe.samples else None
         return Made(data, _entry(model, data) | {"samples": recipe.samples}, picture)

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 from second_motion import Motion, read_motion
-from second_parser import Integers, RangeDecoder, Weights, read_latent, read_weights, require
+from second_network import Integers
+from second_parser import RangeDecoder, Weights, read_latent, read_weights, require
 from second_sequence_parser import Frame, Header, Sequence, parse
 
 
@@ -62,13 +63,15 @@ def read_frame_symbols(
 ) -> FrameSymbols:
     """The symbols of a frame; before: those of the frame before. [19]"""
     decoder, motion = RangeDecoder(frame.code), None
+    if frame.key or (before is not None and before.motion is None):
+        before = None  # an intra frame looks at nothing and tells nothing
     if not frame.key:
         known = None if before is None else before.motion
         rows, columns = -(-header.height // 64), -(-header.width // 64)
         motion = read_motion(decoder, weights.predicted.motion_tables, rows, columns, known)
     part = weights.intra if frame.key else weights.predicted
-    live = frame.live_channels
-    z, y = read_latent(decoder, part, header.width, header.height, frame.quality, live, header.skip_threshold)
+    size, live, seen = (header.width, header.height), frame.live_channels, None if before is None else before.y
+    z, y = read_latent(decoder, part, size, frame.quality, live, header.skip_threshold, seen)
     decoder.finish()
     check = 0 if motion is None else motion.check()
     for array in (z, y[:live]):

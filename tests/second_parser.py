@@ -22,8 +22,8 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+from second_network import Integers, Network, read_network
 
-Integers: TypeAlias = npt.NDArray[np.int64]
 Table: TypeAlias = list[int]  # cumulative frequencies; 2 R + 3 of them [10]
 Tile: TypeAlias = tuple[int, bytes]  # symbols check and code [6]
 
@@ -207,51 +207,15 @@ def parse(stream: bytes) -> Stream:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """[11]"""
-
-    taps: int
-    upsample: int
-    low: int
-    high: int
-    weight: Integers
-    bias: Integers
-    shift: Integers
-
-    def __call__(self, values: Integers, row: int) -> Integers:
-        _, height, width = values.shape
-        if self.taps == 9:
-            around = np.pad(values, ((0, 0), (1, 1), (1, 1)))
-            shifted = [around[:, dy : dy + height, dx : dx + width] for dy in range(3) for dx in range(3)]
-            values = np.concatenate(shifted)
-        require(values.shape[0] == self.weight.shape[1], "a layer does not fit the one before it")
-        sums = self.bias[row if len(self.bias) > 1 else 0][:, None] + self.weight @ values.reshape(len(values), -1)
-        sums += ((np.int64(1) << self.shift) >> 1)[:, None]
-        out: Integers = np.clip(sums >> self.shift[:, None], self.low, self.high).reshape(-1, height, width)
-        if not self.upsample:
-            return out
-        blocks = out.reshape(-1, 2, 2, height, width)  # c, dy, dx, y, x
-        return blocks.transpose(0, 3, 1, 4, 2).reshape(len(blocks), 2 * height, 2 * width)
-
-
-@dataclass(frozen=True)
 class Weights:
     """[12]"""
 
     profile: str
     digest: bytes  # all 32 bytes
-    layers: list[Layer]
+    network: Network
     z_tables: list[Table]
     y_tables: list[Table]
     motion_tables: list[Table]  # of predicted frames, none elsewhere
-
-    @property
-    def z_channels(self) -> int:
-        return self.layers[0].weight.shape[1] // self.layers[0].taps
-
-    @property
-    def y_channels(self) -> int:
-        return len(self.layers[-1].shift) // (4 if self.layers[-1].upsample else 1)
 
 
 def read_tables(arrays: dict[str, npt.NDArray[np.generic]], prefix: str) -> list[Table]:
@@ -277,13 +241,8 @@ def read_weights(folder: Path) -> Weights:
     profile = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["profile"]
     with np.load(folder / "entropy.npz", allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
-    layers: list[Layer] = []
-    while f"scale.{len(layers)}.form" in arrays:
-        form, *parts = (arrays[f"scale.{len(layers)}.{name}"] for name in ("form", "weight", "bias", "shift"))
-        taps, upsample, low, high = (int(value) for value in form)
-        layers.append(Layer(taps, upsample, low, high, *(part.astype(np.int64) for part in parts)))
     motion = read_tables(arrays, "m") if "m.radii" in arrays else []
-    return Weights(profile, digest, layers, read_tables(arrays, "z"), read_tables(arrays, "y"), motion)
+    return Weights(profile, digest, read_network(arrays), read_tables(arrays, "z"), read_tables(arrays, "y"), motion)
 
 
 class RangeDecoder:
@@ -348,18 +307,23 @@ def read_array(decoder: RangeDecoder, tables: list[Table], numbers: Integers) ->
 
 
 def read_latent(
-    decoder: RangeDecoder, weights: Weights, width: int, height: int, quality: int, live: int, threshold: int
+    decoder: RangeDecoder,
+    weights: Weights,
+    size: tuple[int, int],
+    quality: int,
+    live: int,
+    threshold: int,
+    before: Integers | None = None,
 ) -> tuple[Integers, Integers]:
-    """z and y of an area of this size. [7], steps 1 to 4"""
-    z_shape = weights.z_channels, -(-height // 64), -(-width // 64)
-    y_shape = weights.y_channels, -(-height // 16), -(-width // 16)
+    """z and y of an area of (width, height); before: y of the frame before, if there is one. [7], steps 1 to 4"""
+    width, height = size
+    z_shape = weights.network.z_channels, -(-height // 64), -(-width // 64)
+    y_shape = weights.network.y_channels, -(-height // 16), -(-width // 16)
     row = (quality * (len(weights.z_tables) // z_shape[0] - 1) + 12800) // 25600
     z_numbers = np.repeat(row * z_shape[0] + np.arange(z_shape[0]), z_shape[1] * z_shape[2])
     z = read_array(decoder, weights.z_tables, z_numbers).reshape(z_shape)
     require(int(np.abs(z).max()) <= 127, "a symbol of z is too large")
-    indices = z
-    for layer in weights.layers:
-        indices = layer(indices, row)
+    indices = weights.network(z, row, before)
     require(indices.shape == (y_shape[0], 4 * z_shape[1], 4 * z_shape[2]) and live <= len(indices), "bad shape of y")
     indices = indices[:, : y_shape[1], : y_shape[2]]
     coded = indices >= threshold
@@ -373,7 +337,8 @@ def read_symbols(header: Header, number: int, tile: Tile, weights: Weights) -> t
     """z and y of one tile. [5, 7, 13]"""
     (expected, code), (left, top, right, bottom) = tile, header.extent(number, header.tile_margin)
     decoder, live = RangeDecoder(code), header.live_channels
-    z, y = read_latent(decoder, weights, right - left, bottom - top, header.quality, live, header.skip_threshold)
+    size = right - left, bottom - top
+    z, y = read_latent(decoder, weights, size, header.quality, live, header.skip_threshold)
     decoder.finish()
     require(zlib.crc32(y[:live].astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes())) == expected, "bad CRC")
     return z, y

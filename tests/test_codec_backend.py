@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_picture
+from conftest import TINY_VIDEO_PRIOR, make_picture
 
 import nacre
 from nacre.backend import Graph, ScaleGraph, scale_executor
 from nacre.entropy import IntegerNetwork, known_answer
 from nacre.weights import Weights, load
+from nacre.weights.sequence import load_sequence
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_stream_of_the_fallback_is_the_same(tiny_folder: Path, monkeypatch: pyte
     picture = make_picture(50, 60)
     data = nacre.ImageCodec(weights=tiny_folder, threads=1).encode(picture)
 
-    def fail(self: ScaleGraph, z: Any, row: int) -> Any:
+    def fail(self: ScaleGraph, *_: Any) -> Any:
         msg = "no such kernel"
         raise nacre.BackendError(msg)
 
@@ -62,6 +63,22 @@ def test_stream_of_the_fallback_is_the_same(tiny_folder: Path, monkeypatch: pyte
     with pytest.warns(RuntimeWarning, match="no such kernel: the scale network runs in NumPy"):
         assert codec.encode(picture) == data
     assert codec.verify(data).symbols > 0
+
+
+def test_a_scale_graph_with_a_prior() -> None:
+    """The same integers, and a known answer that an executor which sees nothing of the frame before does not give."""
+    weights = load_sequence(folder=TINY_VIDEO_PRIOR).predicted
+    arrays = weights.arrays("entropy.npz").items()
+    network = IntegerNetwork.from_arrays({name[6:]: array for name, array in arrays if name.startswith("scale.")})
+    fast = scale_executor(weights, network, 1)
+    assert isinstance(fast, ScaleGraph)
+    random = np.random.default_rng(5)
+    z = random.integers(-127, 128, (weights.hyper_channels, 3, 5)).astype(np.int32)
+    before = random.integers(0, 16, (weights.latent_channels, 12, 20)).astype(np.uint8)
+    for row in range(weights.rows):
+        assert np.array_equal(fast(z, row, before), network(z, row, before))
+        assert np.array_equal(fast(z, row), network(z, row))
+    assert known_answer(network, lambda z, row, _before=None: fast(z, row)) != weights.known_answer
 
 
 def test_failures_of_the_runtime_are_backend_errors(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from nacre.entropy import (
     PYTHON_ENGINE,
     IntegerLayer,
     IntegerNetwork,
+    SymbolDecoder,
     SymbolEncoder,
     TableSet,
     TileSymbols,
@@ -26,7 +27,9 @@ from nacre.entropy import (
     quantize_pmf,
     symbols_check,
 )
-from nacre.entropy.latent import Shape
+from nacre.entropy.latent import Shape, decode_latent
+from nacre.entropy.network import IndexArray, PriorArray
+from nacre.entropy.tables import IntArray
 
 CZ, CY, ROWS = 3, 5, 2
 
@@ -100,6 +103,31 @@ def test_round_trip(case: tuple[int, int, int, int, int, int]) -> None:
     for expected, got in pairs:
         assert got.dtype == expected.dtype
         assert np.array_equal(expected, got)
+
+
+def test_the_frame_before_reaches_the_scale_network() -> None:
+    """Its magnitudes, at most 15, with zeros up to the grid of the scale network; nothing where there is none."""
+    symbols = tile(4, 6, 7, 1, 5, 0)
+    data = encode(symbols, 1, 5, 0)
+    seen: list[PriorArray | None] = []
+
+    def watched(z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
+        seen.append(before)
+        return network()(z, row)
+
+    known = np.zeros((CY, 6, 7), np.int32)
+    known[1, 5, 6], known[4, 0, 0], known[0, 2, 3] = -16, 15, 2
+    for before in (known, None):
+        found = decode_latent(
+            SymbolDecoder(data), (CZ, 2, 2), (CY, 6, 7), 1, z_tables(), y_tables(), watched, 5, 0, before
+        )
+        assert np.array_equal(found.y, symbols.y)
+    first, second = seen
+    assert first is not None
+    assert (first.dtype, first.shape, second) == (np.uint8, (CY, 8, 8), None)
+    assert {tuple(place): first[tuple(place)] for place in np.argwhere(first)} == {
+        (1, 5, 6): 15, (4, 0, 0): 15, (0, 2, 3): 2
+    }  # fmt: skip
 
 
 def test_the_order_of_coding() -> None:
@@ -205,7 +233,7 @@ def test_an_empty_latent_is_only_z() -> None:
 def test_an_executor_that_differs_is_what_the_check_finds() -> None:
     symbols = tile(6, 8, 8, 0, CY, 0)
 
-    def other(z: NDArray[Any], row: int) -> NDArray[np.uint8]:
+    def other(z: IntArray, row: int, _before: PriorArray | None = None) -> IndexArray:
         index = network()(z, row)
         index[0, 0, 0] ^= 1
         return index

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nacre.bitstream import PictureStream, read_picture, y_grid, z_grid
 from nacre.entropy import Executor, TileSymbols, decode_tile, symbols_check
-from nacre.entropy.network import IndexArray
+from nacre.entropy.network import IndexArray, PriorArray
 from nacre.entropy.tables import IntArray
 from nacre.inspection import QUALITY_STEPS
 
@@ -40,9 +40,9 @@ class Counting:
         self._executor = executor
         self.calls = 0
 
-    def __call__(self, z: IntArray, row: int) -> IndexArray:
+    def __call__(self, z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
         self.calls += 1
-        return self._executor(z, row)
+        return self._executor(z, row, before)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def onnx_runtime(threads: int, level: str, model: golden.Model) -> Executor:
     data = model.weights.read("scale_decoder.onnx")
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
 
-    def run(z: IntArray, row: int) -> IndexArray:
+    def run(z: IntArray, row: int, _before: PriorArray | None = None) -> IndexArray:
         inputs = {"z": z[np.newaxis].astype(np.float32), "row": np.array([row], np.int64)}
         index: IndexArray = session.run(["index"], inputs)[0][0]
         return index
@@ -97,7 +97,7 @@ def pytorch(model: golden.Model) -> Executor:
     network = load("tiny", weights=golden.TINY).scale_decoder.cpu()
     last = model.weights.rows - 1
 
-    def run(z: IntArray, row: int) -> IndexArray:
+    def run(z: IntArray, row: int, _before: PriorArray | None = None) -> IndexArray:
         with torch.no_grad():
             index = network(torch.from_numpy(z[np.newaxis].astype(np.float32)), torch.tensor([row / last]))
         found: NDArray[np.float32] = index[0].numpy()

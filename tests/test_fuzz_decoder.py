@@ -17,7 +17,7 @@ from random import Random
 import golden_sequences
 import numpy as np
 import pytest
-from conftest import TINY, TINY_VIDEO
+from conftest import TINY, TINY_VIDEO, TINY_VIDEO_PRIOR
 from golden import GOLDEN
 from golden_sequences import GOLDEN as GOLDEN_SEQUENCES
 from hypothesis import given, settings
@@ -29,6 +29,7 @@ from nacre.backend import Graph, ScaleGraph
 from nacre.bitstream import (
     SIGNATURE,
     ChecksumError,
+    FormatError,
     FrameUnit,
     NacreError,
     PacketUnit,
@@ -38,7 +39,9 @@ from nacre.bitstream import (
     WeightsError,
 )
 from nacre.entropy import IntegerNetwork
+from nacre.framecoder import FrameCoding, Previous
 from nacre.pnm import PnmRows
+from nacre.stopwatch import Stopwatch
 from nacre.tools import fuzz, fuzz_table
 from nacre.tools.mutation import BYTES, SYMBOLS, UNITS, Coder, Mutator, Part, join, split
 from nacre.tools.sequence_mutation import SEQUENCE_SYMBOLS, SEQUENCE_UNITS, SequenceCoder, SequenceMutator
@@ -51,7 +54,14 @@ SEQUENCES = [
     for seed, (index, full) in enumerate(product((True, False), repeat=2))
 ]
 
-CLIPS = [path.read_bytes() for path in sorted(GOLDEN_SEQUENCES.glob("*.ncr"))]  # sequences that can be decoded
+CLIPS, PRIOR_CLIPS = (  # sequences that can be decoded
+    [
+        (GOLDEN_SEQUENCES / f"{name}.ncr").read_bytes()
+        for name, recipe in sorted(golden_sequences.RECIPES.items())
+        if recipe.folder == folder
+    ]
+    for folder in (TINY_VIDEO, TINY_VIDEO_PRIOR)
+)
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +199,29 @@ def test_mutations_of_sequences_are_what_they_say(clip_mutator: SequenceMutator)
     assert repaired >= 175
     assert checked >= 35
     assert decoded >= 15
+
+
+def test_symbols_made_up_where_scales_see_the_frame_before() -> None:
+    """Frames coded one behind the other: the decoder reads them, or says which value is out of range."""
+    model, coder = golden_sequences.load_model(TINY_VIDEO_PRIOR), SequenceCoder(TINY_VIDEO_PRIOR)
+    random = Random(7)
+    behind = 0
+    for data in PRIOR_CLIPS * 4:
+        header, frames = golden_sequences.units_of(data)
+        previous: Previous | None = None
+        for frame in frames:
+            assert isinstance(frame, FrameUnit)
+            made, known = coder.encode(header, frame, previous, random)
+            coding = FrameCoding(header.width, header.height, frame.quality, frame.live_channels, header.skip_threshold)
+            try:
+                model.coder.decode_symbols(made.payload, made.check, coding, previous, Stopwatch(), intra=frame.key)
+            except FormatError as error:
+                if "hyper-latent symbols are in" not in str(error):
+                    raise
+            else:
+                behind += previous is not None and not frame.key
+            previous = known
+    assert behind >= 8
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=[path.stem for path in sorted(GOLDEN.glob("*.ncr"))])

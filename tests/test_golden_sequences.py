@@ -15,7 +15,8 @@ from second_parser import RefusedError
 from test_golden import EQUAL_SAMPLES, LARGEST_DIFFERENCE, engine
 
 from nacre.bitstream import FormatError, FrameUnit, PacketUnit, SequenceReader, SequenceWriter, UnitReader
-from nacre.entropy.motion import MotionSymbols
+from nacre.framecoder import FrameCoding, FrameSymbols, Previous
+from nacre.stopwatch import Stopwatch
 from nacre.video import VideoDecoder
 
 INDEX: dict[str, Any] = json.loads(golden.INDEX.read_text())
@@ -26,9 +27,12 @@ def stream(name: str) -> bytes:
     return (golden.GOLDEN / f"{name}.ncr").read_bytes()
 
 
-@pytest.fixture(scope="module")
-def model() -> golden.Model:
-    return golden.Model()
+def model_of(name: str) -> golden.Model:
+    return golden.load_model(golden.RECIPES[name].folder)
+
+
+def second_read(name: str) -> tuple[second_frames.Sequence, list[second_frames.FrameSymbols]]:
+    return second_frames.decode(stream(name), golden.RECIPES[name].folder)
 
 
 def test_the_folder_is_complete() -> None:
@@ -40,24 +44,24 @@ def test_the_folder_is_complete() -> None:
 
 
 @pytest.mark.parametrize("name", INDEX)
-def test_the_product_reads_the_recorded_symbols(model: golden.Model, name: str) -> None:
-    data = stream(name)
+def test_the_product_reads_the_recorded_symbols(name: str) -> None:
+    data, model = stream(name), model_of(name)
     assert golden.sha256(data) == INDEX[name]["sha256"]
     assert golden.product_fields(data) == INDEX[name]["fields"]
     assert golden.product_hashes(model.symbols(data)) == INDEX[name]["frames"]
-    assert VideoDecoder(data, weights=golden.TINY_VIDEO, threads=1).verify().frames == len(INDEX[name]["frames"])
+    assert VideoDecoder(data, weights=model.folder, threads=1).verify().frames == len(INDEX[name]["frames"])
 
 
 @pytest.mark.parametrize("name", INDEX)
 def test_the_second_parser_reads_the_recorded_symbols(name: str) -> None:
-    parsed, found = second_frames.decode(stream(name), golden.TINY_VIDEO)
+    parsed, found = second_read(name)
     assert golden.second_fields(parsed) == INDEX[name]["fields"]
     assert golden.second_hashes(found) == INDEX[name]["frames"]
 
 
 @pytest.mark.parametrize("name", [name for name in INDEX if INDEX[name]["samples"]])
-def test_samples(model: golden.Model, name: str) -> None:
-    decoded = golden.sheet(model.frames(stream(name)))
+def test_samples(name: str) -> None:
+    decoded = golden.sheet(model_of(name).frames(stream(name)))
     with Image.open(golden.GOLDEN / f"{name}.png") as image:
         expected = np.asarray(image)
     assert decoded.shape == expected.shape
@@ -68,21 +72,21 @@ def test_samples(model: golden.Model, name: str) -> None:
 
 @pytest.mark.parametrize("engine_name", ["constriction", "python"])
 @pytest.mark.parametrize("name", INDEX)
-def test_the_writer_gives_the_same_bytes(model: golden.Model, name: str, engine_name: str) -> None:
+def test_the_writer_gives_the_same_bytes(name: str, engine_name: str) -> None:
     """From the symbols that the second parser reads to the stream that it read them from."""
-    data = stream(name)
-    parsed, found = second_frames.decode(data, golden.TINY_VIDEO)
+    data, model = stream(name), model_of(name)
+    parsed, found = second_read(name)
     reader = SequenceReader(io.BytesIO(data))
     header = reader.header
     symbols = iter(found)
-    previous: MotionSymbols | None = None
+    previous: Previous | None = None
     items: list[FrameUnit | PacketUnit] = []
     for item in reader:
         assert isinstance(item, FrameUnit | PacketUnit)
         if isinstance(item, FrameUnit):
-            given = model.from_second(header, item, next(symbols))
+            given = model.from_second(header, item, next(symbols), previous)
             assert model.encode(item, given, previous, header, engine(engine_name)) == item
-            previous = given.motion
+            previous = given.previous
         items.append(item)
     assert next(symbols, None) is None
     file = io.BytesIO()
@@ -99,7 +103,7 @@ def test_the_writer_gives_the_same_bytes(model: golden.Model, name: str, engine_
 
 def test_what_the_streams_exercise() -> None:
     """The longest vectors, escapes, no live channels, qualities, tracks, times, an index or none, a later version."""
-    found = {name: second_frames.decode(stream(name), golden.TINY_VIDEO) for name in INDEX}
+    found = {name: second_read(name) for name in INDEX}
     frames = {
         name: [item for item in read.items if isinstance(item, second_frames.Frame)]
         for name, (read, _) in found.items()
@@ -130,11 +134,42 @@ def test_what_the_streams_exercise() -> None:
     assert [packet.trim for packet in packets if packet.trim != (0, 0)] == [(0, 300)]
     assert found["minor-version-200"][0].version == (0, 200)
     assert found["minor-version-200"][0].skipped == [0x98, 0xFF]
+    assert [frame.key for frame in frames["prior-66x34"]] == [number % 4 == 0 for number in range(6)]
+    assert [frame.key for frame in frames["prior-extreme-symbols"]] == [number in (0, 3) for number in range(6)]
+    assert {frame.live_channels for frame in frames["prior-extreme-symbols"] if not frame.key} == {11}
 
 
-def test_the_second_parser_and_the_product_refuse_the_same_codes(model: golden.Model) -> None:
+@pytest.mark.parametrize("name", ["prior-66x34", "prior-extreme-symbols"])
+def test_the_prior_matters(name: str) -> None:
+    """Behind a predicted frame, zeros for its symbols, or a lower cut of large ones, give other scale indices."""
+    model = model_of(name)
+    header, frames = golden.units_of(stream(name))
+    size, part = (header.width, header.height), model.predicted
+    before: FrameSymbols | None = None
+    behind = 0
+    for frame, symbols in zip(frames, model.symbols(stream(name)), strict=True):
+        assert isinstance(frame, FrameUnit)
+        previous = None if before is None or frame.key else before.previous
+        if previous is not None:
+            behind += 1
+            (_, latent), z = symbols, symbols.latent.z
+            assert np.array_equal(latent.scale_index, part.index(z, frame.quality, size, previous))
+            assert np.mean(latent.scale_index != part.index(z, frame.quality, size, None)) > 0.1
+            if name == "prior-extreme-symbols":
+                lower = Previous(previous.motion, np.clip(previous.y, -14, 14))
+                assert np.any(latent.scale_index != part.index(z, frame.quality, size, lower))
+            # what is coded by these scales cannot be read by those of a frame that has nothing before it
+            coding = FrameCoding(*size, frame.quality, frame.live_channels, header.skip_threshold)
+            blank = Previous(previous.motion, np.zeros_like(previous.y))
+            with pytest.raises(FormatError):
+                model.coder.decode_symbols(frame.payload, frame.check, coding, blank, Stopwatch(), intra=False)
+        before = symbols
+    assert behind == 2
+
+
+def test_the_second_parser_and_the_product_refuse_the_same_codes() -> None:
     """Every byte of the codes changed under a right CRC: refused by both, or of the same symbols to both."""
-    data = stream("64x64")
+    data, model = stream("64x64"), model_of("64x64")
     units = list(UnitReader(io.BytesIO(data)))
     symbols = INDEX["64x64"]["frames"]
     refused = 0

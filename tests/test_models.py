@@ -17,7 +17,7 @@ import torch.nn.functional as F  # noqa: E402
 
 import nacre  # noqa: E402
 from nacre.entropy.latent import symbols_check  # noqa: E402
-from nacre.entropy.network import IntegerNetwork, known_answer  # noqa: E402
+from nacre.entropy.network import MAX_PRIOR, IntegerNetwork, known_answer, prior_of  # noqa: E402
 from nacre.entropy.scales import LOG_SCALE_MIN, LOG_SCALE_STEP, SCALE_LEVELS  # noqa: E402
 from nacre.models import load  # noqa: E402
 from nacre.models.complexity import mac_per_pixel  # noqa: E402
@@ -28,6 +28,8 @@ from nacre.models.export import export_scale_decoder  # noqa: E402
 from nacre.models.image import ImageModel  # noqa: E402
 from nacre.models.loss import normalized_cost  # noqa: E402
 from nacre.models.published import read_published  # noqa: E402
+from nacre.models.scale_decoder import PRIOR_MAX, ScaleDecoder  # noqa: E402
+from nacre.models.scale_decoder import prior_of as torch_prior_of  # noqa: E402
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables  # noqa: E402
 from nacre.models.transforms import denormalize, normalize  # noqa: E402
 from nacre.tools.export import EncoderChoice, publish, rounding_offsets  # noqa: E402
@@ -81,23 +83,65 @@ def test_scale_decoder_equals_its_integers(model: ImageModel, network: IntegerNe
     assert len(np.unique(expected)) > 5
 
 
-def test_scale_graph_equals_the_reference(network: IntegerNetwork) -> None:
+@pytest.fixture(scope="module")
+def seeing() -> ScaleDecoder:
+    """A scale decoder with a prior that moves its indices by much."""
+    torch.manual_seed(4)
+    decoder = ScaleDecoder(replace(CONFIG, scale_prior=6)).eval()
+    with torch.no_grad():
+        assert decoder.prior is not None
+        for layer in (decoder.layers[-1], decoder.prior):
+            layer.bias.uniform_(2.0, 30.0)
+        decoder.layers[-1].weight[:, CONFIG.scale_fine :] *= 4.0
+    return decoder
+
+
+@pytest.mark.parametrize("row", [0, 4, 10])
+def test_a_scale_decoder_with_a_prior_equals_its_integers(seeing: ScaleDecoder, row: int) -> None:
+    network = integer_network(seeing, CONFIG.rows)
+    assert network.prior is not None
+    assert network.prior.out_channels == 6
+    random = np.random.default_rng(row)
+    z = random.integers(-127, 128, (1, CONFIG.hyper_channels, 5, 3)).astype(np.int32)
+    y = np.rint(random.laplace(0, 6, (1, CONFIG.latent_channels, 20, 12))).astype(np.int32)
+    before = prior_of(y[0], 20, 12)
+    assert before.max() == MAX_PRIOR == PRIOR_MAX
+    assert np.array_equal(torch_prior_of(torch.from_numpy(y).float())[0].numpy(), before)
+    position = torch.tensor([row / (CONFIG.rows - 1)])
+    with torch.no_grad():
+        index = seeing(torch.from_numpy(z).float(), position, torch_prior_of(torch.from_numpy(y).float()))
+        blank = seeing(torch.from_numpy(z).float(), position)
+    expected = network.forward(z[0], row, before)
+    assert np.array_equal(index[0].numpy(), expected)
+    assert np.array_equal(blank[0].numpy(), network.forward(z[0], row))
+    assert np.mean(index.numpy() != blank.numpy()) > 0.3
+
+
+@pytest.mark.parametrize("prior", [False, True])
+def test_scale_graph_equals_the_reference(network: IntegerNetwork, seeing: ScaleDecoder, prior: bool) -> None:
+    network = integer_network(seeing, CONFIG.rows) if prior else network
     session = onnxruntime.InferenceSession(
         export_scale_decoder(network).SerializeToString(), providers=["CPUExecutionProvider"]
     )
+    assert [part.name for part in session.get_inputs()] == ["z", "row", "before"][: 2 + prior]
     calls = 0
 
-    def executor(z: np.ndarray, row: int) -> np.ndarray:
+    def executor(z: np.ndarray, row: int, before: np.ndarray | None = None) -> np.ndarray:
         nonlocal calls
         calls += 1
-        return session.run(None, {"z": z[None].astype(np.float32), "row": np.array([row])})[0][0]
+        feed = {"z": z[None].astype(np.float32), "row": np.array([row])}
+        if prior:
+            shape = CONFIG.latent_channels, 4 * z.shape[1], 4 * z.shape[2]
+            feed["before"] = (np.zeros(shape, np.uint8) if before is None else before)[None]
+        return session.run(None, feed)[0][0]
 
     assert known_answer(network, executor) == known_answer(network)
     assert calls > 0
     random = np.random.default_rng(1)
     for height, width in ((1, 1), (1, 7), (4, 3)):
         z = random.integers(-127, 128, (CONFIG.hyper_channels, height, width)).astype(np.int32)
-        assert np.array_equal(executor(z, 3), network.forward(z, 3))
+        before = random.integers(0, 16, (CONFIG.latent_channels, 4 * height, 4 * width)).astype(np.uint8)
+        assert np.array_equal(executor(z, 3, before), network.forward(z, 3, before))
 
 
 def test_context_graph_serves_both_ends(model: ImageModel) -> None:
@@ -296,7 +340,7 @@ def test_pytorch_decodes_what_the_codec_decodes() -> None:
     rows = CONFIG.rows
     row = (header.quality * (rows - 1) + 12800) // 25600
 
-    def torch_scale_decoder(z: np.ndarray, row: int) -> np.ndarray:
+    def torch_scale_decoder(z: np.ndarray, row: int, _before: np.ndarray | None = None) -> np.ndarray:
         with torch.no_grad():
             index = loaded.scale_decoder(torch.from_numpy(z[None]).float(), torch.tensor([row / (rows - 1)]))
         return index[0].numpy().astype(np.uint8)

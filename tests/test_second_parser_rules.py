@@ -9,7 +9,13 @@ import pytest
 
 SOURCES = [
     (Path(__file__).parent / name).read_text()
-    for name in ("second_parser.py", "second_sequence_parser.py", "second_motion.py", "second_frames.py")
+    for name in (
+        "second_parser.py",
+        "second_network.py",
+        "second_sequence_parser.py",
+        "second_motion.py",
+        "second_frames.py",
+    )
 ]
 MAX_LINES = 400
 

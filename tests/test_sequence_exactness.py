@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import TINY_VIDEO
+from conftest import TINY_VIDEO, TINY_VIDEO_PRIOR
 from golden_sequences import GOLDEN, INDEX, scene
 
 from nacre.bitstream import InputError
@@ -41,6 +41,16 @@ def test_extreme_symbols_are_the_same() -> None:
     names = ("onnxruntime-1-all", "onnxruntime-2-off", "numpy-python")
     outcomes = sequence_exactness.compare(streams(LIGHT[2:]), TINY_VIDEO, names)
     assert [(outcome.frames, outcome.mismatches) for outcome in outcomes] == [(3, 0)] * 3
+
+
+def test_symbols_behind_others_are_the_same() -> None:
+    """Scales that see the symbols of the frame before."""
+    pytest.importorskip("constriction")
+    pytest.importorskip("numba")
+    names = ("onnxruntime-1-all", "onnxruntime-2-off", "numpy-python")
+    both = streams(("prior-66x34", "prior-extreme-symbols"))
+    outcomes = sequence_exactness.compare(both, TINY_VIDEO_PRIOR, names)
+    assert [(outcome.frames, outcome.mismatches) for outcome in outcomes] == [(12, 0)] * 3
 
 
 def test_the_table(monkeypatch: pytest.MonkeyPatch) -> None:

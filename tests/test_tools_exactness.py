@@ -13,7 +13,7 @@ from golden import GOLDEN
 from PIL import Image
 
 from nacre.bitstream import InputError
-from nacre.entropy.network import Executor, IndexArray
+from nacre.entropy.network import Executor, IndexArray, PriorArray
 from nacre.entropy.tables import IntArray
 from nacre.tools import environments, exactness
 
@@ -82,8 +82,8 @@ def test_pytorch(folder: Path) -> None:
 def wrong_by_one(executor: Executor) -> Executor:
     """An executor that gives another index in one place, where there is something to tell it by."""
 
-    def run(z: IntArray, row: int) -> IndexArray:
-        index = executor(z, row).copy()
+    def run(z: IntArray, row: int, before: PriorArray | None = None) -> IndexArray:
+        index = executor(z, row, before).copy()
         index[0, 0, 0] = (index[0, 0, 0] + 9) % 64
         return index
 

@@ -26,6 +26,7 @@ from nacre.video import VideoDecoder, VideoEncoder
 pytest.importorskip("numba")
 
 WEIGHTS = Path(__file__).parent / "data" / "tiny-video"
+PRIOR_WEIGHTS = WEIGHTS.with_name("tiny-video-prior")  # scales of predicted frames see the frame before
 WIDTH, HEIGHT = 150, 90
 
 
@@ -38,19 +39,19 @@ def scene(time: int, phase: float = 0.0, width: int = WIDTH, height: int = HEIGH
     return Planes(*(plane.astype(np.uint8) for plane in (luma, chroma + 64, 255 - chroma)))
 
 
-def encode(frames: list[Any], **options: Any) -> bytes:
+def encode(frames: list[Any], weights: Path = WEIGHTS, **options: Any) -> bytes:
     file = io.BytesIO()
     size = {"width": WIDTH, "height": HEIGHT} | {
         name: options.pop(name) for name in ("width", "height") if name in options
     }
-    with VideoEncoder(file, frame_rate=25, weights=WEIGHTS, profile="tiny", threads=1, **size, **options) as encoder:
+    with VideoEncoder(file, frame_rate=25, weights=weights, profile="tiny", threads=1, **size, **options) as encoder:
         for frame in frames:
             encoder.write(frame)
     return file.getvalue()
 
 
-def decoder(data: bytes, **options: Any) -> VideoDecoder:
-    return VideoDecoder(io.BytesIO(data), weights=WEIGHTS, threads=1, **options)
+def decoder(data: bytes, weights: Path = WEIGHTS, **options: Any) -> VideoDecoder:
+    return VideoDecoder(io.BytesIO(data), weights=weights, threads=1, **options)
 
 
 def units(data: bytes) -> Iterator[FrameUnit]:
@@ -250,6 +251,31 @@ def test_damage_costs_one_gop(clip: bytes) -> None:
         assert lost
         assert lost <= {4, 5, 6, 7}
         assert all(same(frame.planes, frames[frame.number].planes) for frame in found)
+
+
+def test_scales_that_see_the_frame_before() -> None:
+    """A clip there and back, from its middle on, and with a predicted frame damaged."""
+    clip = encode([scene(time) for time in range(10)], PRIOR_WEIGHTS, gop=5, quality=60, scene_cut=False)
+    assert [unit.key for unit in units(clip)] == [number % 5 == 0 for number in range(10)]
+    frames = list(decoder(clip, PRIOR_WEIGHTS))
+    assert [frame.number for frame in frames] == list(range(10))
+    assert psnr(frames[4].planes.luma, scene(4).luma) > 25
+    for number in (8, 3, 6, 1, 5, 9):
+        with decoder(clip, PRIOR_WEIGHTS) as read:
+            assert same(read[number].planes, frames[number].planes)
+            assert same(read[number - 1].planes, frames[number - 1].planes)
+    ahead = VideoDecoder(io.BytesIO(clip), weights=PRIOR_WEIGHTS, threads=2)
+    assert all(same(one.planes, other.planes) for one, other in zip(ahead, frames, strict=True))
+    payload = next(unit.payload for unit in units(clip) if unit.number == 2)
+    damaged = bytearray(clip)
+    damaged[clip.index(payload) + len(payload) // 2] ^= 0x55
+    with pytest.raises(nacre.FormatError):
+        list(decoder(bytes(damaged), PRIOR_WEIGHTS))
+    with decoder(bytes(damaged), PRIOR_WEIGHTS, keep_going=True) as read:
+        found = list(read)
+        assert read.losses
+    assert [frame.number for frame in found] == [0, 1, 5, 6, 7, 8, 9]
+    assert all(same(frame.planes, frames[frame.number].planes) for frame in found)
 
 
 def test_symbols_that_are_not_those_encoded(clip: bytes) -> None:

@@ -51,7 +51,7 @@ def component_start(model: ImageModel | FrameModel, patches: Tensor, samples_per
     second, deviation = principal_components(neighbours.permute(0, 2, 3, 1).flatten(0, 2), config.latent_channels)
     kernel = second.view(config.latent_channels, width, 2, 2)
     for layer in (analysis.embed, analysis.down, synthesis.up, synthesis.head):
-        layer.bias.zero_()
+        layer.bias.zero_()  # type: ignore[union-attr]
     analysis.embed.weight.zero_()
     analysis.embed.weight.flatten(1)[:, :size] = first
     analysis.down.weight.copy_(kernel)

@@ -17,6 +17,7 @@ from nacre.entropy.motion import MOTION_TABLES
 from nacre.entropy.tables import TableSet, quantize_pmf
 from nacre.models.frame_start import SAMPLES_PER_PIXEL, intra_from_stills
 from nacre.models.frames import Planes, to_patches
+from nacre.models.scale_decoder import IntegerConv
 from nacre.models.tables import symbol_tables
 from nacre.tools import tiny_model
 from nacre.tools.export import EncoderChoice, rounding_offsets
@@ -53,7 +54,9 @@ def build(prior: int = 0) -> VideoModel:
                 parameter.mul_(8.0)  # or hyper-latents would be zero
         if prior:
             model.predicted.hyper_analysis.third.weight.mul_(6.0)  # magnitudes are below 1
-            model.predicted.scale_decoder.layers[-1].weight[:, config.scale_fine :] *= 4.0
+            last = model.predicted.scale_decoder.layers[-1]
+            assert isinstance(last, IntegerConv)
+            last.weight[:, config.scale_fine :] *= 4.0
     return model
 
 
