@@ -176,8 +176,9 @@ def test_models_of_clips(capfd: Capture) -> None:
     for text in ("tiny 0.1.0, for clips", "12 files", "in intra frames", "in predicted frames", "condition"):
         assert text in output
     assert main(["models", "--weights", str(TINY_VIDEO.parent), "--json"]) == 0
-    pictures, clips = json.loads(capfd.readouterr().out)
-    assert [pictures["kind"], clips["kind"]] == ["pictures", "clips"]
+    pictures, clips, others = json.loads(capfd.readouterr().out)
+    assert [pictures["kind"], clips["kind"], others["kind"]] == ["pictures", "clips", "clips"]
+    assert clips["digest"] != others["digest"]
     assert set(clips) == set(pictures)
     assert {kind: sum(counts.values()) > 0 for kind, counts in clips["mac_per_pixel"].items()} == {
         "intra": True,

@@ -87,10 +87,14 @@ def test_published_weights_are_published_again(model: VideoModel, rollout: Rollo
     motion = export_video.motion_tables(TINY_VIDEO)
     folder.mkdir()
     (folder / "old").touch()
-    size = publish_video(
-        model, folder, profile="tiny", coding=choices, live=([24] * 11, [16] * 11), motion=motion, version="0.2.0",
-        notes={},
-    )  # fmt: skip
+
+    def publish(model: VideoModel) -> int:
+        return publish_video(
+            model, folder, profile="tiny", coding=choices, live=([24] * 11, [16] * 11), motion=motion,
+            version="0.2.0", notes={},
+        )  # fmt: skip
+
+    size = publish(model)
     assert [path.name for path in tmp_path.iterdir()] == ["again"]
     assert not (folder / "old").exists()
     weights = load_sequence("tiny", tmp_path)
@@ -101,7 +105,10 @@ def test_published_weights_are_published_again(model: VideoModel, rollout: Rollo
     assert not [name for name in weights.intra.arrays("entropy.npz") if name.startswith("m.")]
     again = load_video(folder)
     assert again.config() == model.config()
-    assert measure(again, [rollout], choices) == measure(model, [rollout], choices)
+    first = measure(again, [rollout], choices)
+    assert first == pytest.approx(measure(model, [rollout], choices), rel=0.01)  # matrices of 8 bits, from now on
+    publish(again)
+    assert measure(load_video(folder), [rollout], choices) == first
 
 
 def test_nothing_is_left_where_it_fails(model: VideoModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
