@@ -45,6 +45,14 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tup
     return figure, found
 
 
+def axes_of_one(across: str, up: str) -> tuple[Any, Any]:
+    """A matplotlib Figure with one pair of axes, labelled."""
+    figure, (axes,) = _figure(8.0, 4.5)
+    axes.set_xlabel(across)
+    axes.set_ylabel(up)
+    return figure, axes
+
+
 def _decimal_axis(axis: Any, ticks: Sequence[float]) -> None:
     ticker = require("matplotlib.ticker")
     axis.set_major_locator(ticker.FixedLocator(ticks))
