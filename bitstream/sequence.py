@@ -120,27 +120,23 @@ class SequenceWriter:
         self._write(UnitType.TRACK, unit.pack())
         self._tracks += 1
 
-    def packet(self, unit: PacketUnit) -> None:
-        """Write a packet."""
+    def check_packet(self, unit: PacketUnit) -> None:
+        """Raise InputError for a packet that cannot be written."""
         self._check_open()
         if unit.track >= self._tracks:
             msg = f"the packet to write is of track {unit.track}, the sequence has {self._tracks} tracks"
             raise InputError(msg)
+
+    def packet(self, unit: PacketUnit) -> None:
+        """Write a packet."""
+        self.check_packet(unit)
         self._write(UnitType.PACKET, unit.pack())
         self._prologue = False
 
     def frame(self, unit: FrameUnit) -> None:
         """Write the next frame."""
         self._check_open()
-        due = self._due()
-        try:
-            check_order(unit, due, self._before)
-        except FormatError as error:
-            raise InputError(str(error)) from error
-        payload = unit.pack(self._header, due)
-        if len(payload) > self._header.max_frame_bytes:
-            msg = f"frame {unit.number} has {len(payload)} bytes, must have at most {self._header.max_frame_bytes}"
-            raise InputError(msg)
+        payload = pack_frame(unit, self._before, self._header)
         offset = self.size
         self._write(unit.type, payload)
         if unit.key and self._index is not None:
@@ -161,9 +157,6 @@ class SequenceWriter:
         self._write(UnitType.END, b"")
         self._closed = True
 
-    def _due(self) -> Due:
-        return Due(self._header.first_frame, 0) if self._before is None else self._before.next
-
     def _check_open(self) -> None:
         if self._closed:
             msg = "the sequence is closed, nothing can be written to it"
@@ -172,6 +165,20 @@ class SequenceWriter:
     def _write(self, unit_type: int, payload: bytes) -> None:
         write_unit(self._file, unit_type, payload)
         self.size += unit_size(len(payload))
+
+
+def pack_frame(unit: FrameUnit, before: FrameUnit | None, header: SequenceHeader) -> bytes:
+    """The payload of a frame's unit behind another frame, None for the first; InputError where it must not be there."""
+    due = Due(header.first_frame, 0) if before is None else before.next
+    try:
+        check_order(unit, due, before)
+    except FormatError as error:
+        raise InputError(str(error)) from error
+    payload = unit.pack(header, due)
+    if len(payload) > header.max_frame_bytes:
+        msg = f"frame {unit.number} has {len(payload)} bytes, must have at most {header.max_frame_bytes}"
+        raise InputError(msg)
+    return payload
 
 
 class SequenceGrammar:

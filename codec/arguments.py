@@ -143,6 +143,11 @@ def _add_encode(commands: Any) -> None:
         "--gop", type=_positive, metavar="N", help="clips: frames from one intra frame to the next, default 32"
     )
     encode.add_argument(
+        "--low-delay",
+        action="store_true",
+        help="clips: write every frame before the next one comes, as with --bitrate; GOPs side by side are faster",
+    )
+    encode.add_argument(
         "--fps",
         type=_frame_rate,
         metavar="F",

@@ -46,6 +46,7 @@ def encode_clip(
             maxrate=options.maxrate,
             bufsize=options.bufsize,
             gop=DEFAULT_GOP if options.gop is None else options.gop,
+            low_delay=options.low_delay,
             clip=info,
             tracks=tracks.units,
             profile=options.profile,

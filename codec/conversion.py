@@ -26,7 +26,7 @@ Work = Callable[[Task, Stopwatch, Steps], Outcome]
 
 # Options that are for one kind of input alone
 _FOR_PICTURES = ("bpp", "size", "psnr", "effort", "strip", "region", "light")
-_FOR_CLIPS = ("bitrate", "maxrate", "bufsize", "gop", "fps", "start", "duration", "no_audio")
+_FOR_CLIPS = ("bitrate", "maxrate", "bufsize", "gop", "low_delay", "fps", "start", "duration", "no_audio")
 _OTHER = {"pictures": "clip", "clips": "picture"}
 
 

@@ -71,6 +71,11 @@ def search(reference: Plane, current: Plane, lmbda: float, previous: Field | Non
     return field
 
 
+def means(plane: Plane, halvings: int) -> Plane:
+    """The rounded means of squares of 2^halvings samples of a plane (H, W), multiples of that."""
+    return np.rint(_pyramid(plane.astype(np.float32), halvings + 1)[-1]).astype(np.uint8)
+
+
 def _coarse_vectors(current: Samples, reference: Samples, hint: Vectors, lmbda: float) -> tuple[Vectors, list[Vectors]]:
     """Vectors for blocks of 16 samples, in whole samples of that level, and for those of 16, 32 and 64 in quarters."""
     currents, references = _pyramid(current), _pyramid(reference)
@@ -117,10 +122,10 @@ def _kernels() -> ModuleType:
     return motion_kernels
 
 
-def _pyramid(plane: Samples) -> list[Samples]:
-    """The plane and its means of 2x2, 4x4 and 8x8 samples."""
+def _pyramid(plane: Samples, count: int = _LEVELS) -> list[Samples]:
+    """The plane and its means of 2x2, 4x4, 8x8 samples and so on, `count` levels in all."""
     levels = [plane]
-    for _ in range(_LEVELS - 1):
+    for _ in range(count - 1):
         height, width = levels[-1].shape
         levels.append(np.empty((height // 2, width // 2), np.float32))
         _kernels().halve(levels[-2], levels[-1])

@@ -1,50 +1,37 @@
-"""Frames to the units of a sequence: where GOPs begin, with what quality each frame is coded, what it refers to."""
+"""Frames to the units of a sequence: where GOPs begin, and which of them are coded side by side."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from warnings import warn
+from concurrent.futures import Future
 
-from nacre.bitstream.frames import MAX_START, FrameUnit
+import numpy as np
+
+from nacre.bitstream.frames import FrameUnit
 from nacre.bitstream.header import MAX_QUALITY
-from nacre.bitstream.sequence import SequenceWriter
+from nacre.bitstream.sequence import SequenceWriter, pack_frame
 from nacre.bitstream.sequenceheader import SequenceHeader
 from nacre.bitstream.tracks import PacketUnit, TrackUnit
 from nacre.bitstream.units import BinaryWriter
 from nacre.clip import DEFAULT_RATE, ClipInfo, Frame
-from nacre.compensation import Field, Planes
-from nacre.framecoder import CodedFrame, FrameCoder, Motion, Previous
+from nacre.compensation import Planes
+from nacre.framecoder import FrameCoder
 from nacre.framepatches import pad
+from nacre.gopencoder import INTRA_BONUS, GopEncoder, PlannedFrame, SequencePlan
+from nacre.gopworkers import GopWorkers
 from nacre.rate_control import MAX_QUALITY as BEST
-from nacre.rate_control import RateControl, RateGoal
+from nacre.rate_control import RateControl
 from nacre.scenecut import SceneCuts
 from nacre.stopwatch import Stopwatch
 
-# What qualities are above the plan's: all frames of a GOP refer to its intra frame, one after the other, and those
-# behind one of every few predicted frames to that. Chosen on validation shots (weights/STUDY.md).
-INTRA_BONUS = 22.0
-PREDICTED_BONUS = (12.0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0, 0.0)  # by the frames since the intra frame, over and over
-_FRAMING = 1 + 5 + 4 + MAX_START  # bytes of a frame's unit around its code, at most
-
-
-@dataclass(frozen=True, slots=True)
-class SequencePlan:
-    """How a clip is coded: at a quality, 0..100, or to a rate; gop: frames from one intra frame to the next, at most.
-
-    scene_cut: whether a frame that motion does not predict begins a GOP.
-    """
-
-    quality: float
-    goal: RateGoal | None
-    gop: int
-    scene_cut: bool
-
 
 class SequenceEncoder:
-    """Codes a clip's frames, one after the other, into a file object that is only written to.
+    """Codes a clip's frames into a file object that is only written to.
 
-    Every frame is in the file when `write` returns. Raises InputError for frames and packets that are not due.
+    coder: of frames, with all threads. side_by_side: how many GOPs are coded at a time, and a coder with the share of
+    threads that each has; None where each frame is to be in the file when `write` returns, as rate control needs it.
+    Raises InputError for frames and packets that are not due.
     """
 
     def __init__(
@@ -55,10 +42,11 @@ class SequenceEncoder:
         tracks: Sequence[TrackUnit],
         plan: SequencePlan,
         stopwatch: Stopwatch,
+        side_by_side: tuple[int, FrameCoder] | None = None,
     ) -> None:
         self._coder, self._plan, self._stopwatch = coder, plan, stopwatch
         weights = coder.weights
-        header = SequenceHeader(
+        self._header = SequenceHeader(
             width=info.width,
             height=info.height,
             time_base=info.time_base,
@@ -72,22 +60,22 @@ class SequenceEncoder:
             sample_aspect_ratio=info.sample_aspect_ratio,
             rotation=info.rotation,
         )
-        self._size = info.width, info.height
-        self._writer = SequenceWriter(file, header, hdr=info.hdr)
+        self._writer = SequenceWriter(file, self._header, hdr=info.hdr)
         for track in tracks:
             self._writer.track(track)
+        size = info.width, info.height
         self._control = None
         if plan.goal is not None:
             rate = float(info.frame_rate or DEFAULT_RATE)
             self._control = RateControl(plan.goal, rate, plan.gop, info.width * info.height, INTRA_BONUS)
+        self._gop = GopEncoder(plan, size, self._control)
+        self._workers = side_by_side and GopWorkers(*side_by_side, coder, plan, size, stopwatch)
+        self._due: deque[Future[FrameUnit] | PacketUnit] = deque()
         self.frames = 0
-        """Frames written so far."""
-        self._since = 0  # frames of the GOP that is being written
-        self._reference: Planes | None = None
-        self._field: Field | None = None
-        self._previous: Previous | None = None
+        """Frames given so far."""
+        self._since = 0  # frames of the GOP so far
+        self._before: FrameUnit | None = None  # the last frame given, but for its code
         self._cuts = SceneCuts() if plan.scene_cut else None
-        self._overflowed = False
 
     @property
     def size(self) -> int:
@@ -95,72 +83,78 @@ class SequenceEncoder:
         return self._writer.size
 
     def write(self, frame: Frame) -> None:
-        """Code the next frame."""
+        """Code the next frame, now or when its turn comes; raises also what the coding of a frame before has raised."""
         with self._stopwatch.part("rest"):
             planes = pad(frame.planes)
-            motion = None
-            if self._reference is not None and not frame.key and self._since < self._plan.gop:
-                steps = _steps(self._quality(intra=False))
-                motion = self._coder.move(planes, self._reference, self._field, steps, self._stopwatch)
-                if self._cuts is not None and self._cuts.is_cut(planes.luma, motion.prediction.luma):
-                    motion = None
-            steps, coded = self._code(planes, motion)
-            before = self._writer.size
-            self._writer.frame(
-                FrameUnit(
-                    key=motion is None,
-                    number=self.frames,
-                    timestamp=frame.pts,
-                    duration=frame.duration,
-                    quality=steps,
-                    live_channels=coded.live,
-                    check=coded.check,
-                    payload=coded.payload,
-                )
-            )
-        if self._control is not None:
-            bits = 8 * (self._writer.size - before)
-            self._control.coded(BEST * steps / MAX_QUALITY, bits, intra=motion is None)
-        self._reference = coded.planes
-        self._field = motion and motion.field
-        self._previous = coded.previous
-        self._since = 1 if motion is None else self._since + 1
+            with self._stopwatch.part("motion"):
+                cut = self._cuts is not None and self._cuts.is_cut(planes.luma)
+            item = PlannedFrame(frame, planes, self.frames, cut or frame.key or self._since in (0, self._plan.gop))
+            self._check(item)
+            if self._workers is None:
+                self._put(self._gop.code(item, self._coder, self._stopwatch))
+            else:
+                # the caller may use its arrays for the next frame
+                own = Planes(*(np.array(plane) for plane in planes))
+                self._due.append(self._workers.add(item._replace(planes=own)))
+                self._write_done()
+        self._since = 1 if item.key else self._since + 1
         self.frames += 1
 
     def packet(self, unit: PacketUnit) -> None:
-        """Write a packet of a track."""
-        self._writer.packet(unit)
+        """Write a packet of a track, behind the frames given before it."""
+        self._writer.check_packet(unit)
+        self._due.append(unit)
+        self._write_done()
 
     def close(self) -> None:
-        """Write the seek index and the end; InputError where there was no frame."""
-        self._writer.close()
+        """Write what is not written yet, the seek index and the end; InputError where there was no frame."""
+        with self._stopwatch.part("rest"):
+            if self._workers is not None:
+                self._workers.end()
+                for due in self._due:
+                    self._put(due if isinstance(due, PacketUnit) else self._workers.wait(due))
+                self._workers.finish()
+            self._writer.close()
 
-    def _quality(self, *, intra: bool) -> float:
+    def abandon(self) -> None:
+        """Give up what is not coded yet."""
+        if self._workers is not None:
+            self._workers.finish()
+
+    def _check(self, item: PlannedFrame) -> None:
+        """Raise InputError for a frame that is not due, before anything is done for it."""
+        frame = item.frame
+        unit = FrameUnit(
+            key=item.key,
+            number=item.number,
+            timestamp=frame.pts,
+            duration=frame.duration,
+            quality=0,
+            live_channels=1,
+            check=0,
+            payload=b"",
+        )
+        pack_frame(unit, self._before, self._header)
+        self._before = unit
+
+    def _write_done(self) -> None:
+        """Write what is ready and has nothing before it that is not."""
+        while self._due:
+            first = self._due[0]
+            if isinstance(first, PacketUnit):
+                self._put(first)
+            elif first.done():
+                self._put(first.result())
+            else:
+                return
+            self._due.popleft()
+
+    def _put(self, unit: FrameUnit | PacketUnit) -> None:
+        if isinstance(unit, PacketUnit):
+            self._writer.packet(unit)
+            return
+        before = self._writer.size
+        self._writer.frame(unit)
         if self._control is not None:
-            return self._control.quality(intra=intra)
-        if intra:
-            return min(BEST, self._plan.quality + INTRA_BONUS)
-        return min(BEST, self._plan.quality + PREDICTED_BONUS[self._since % len(PREDICTED_BONUS)])
-
-    def _code(self, planes: Planes, motion: Motion | None) -> tuple[int, CodedFrame]:
-        """Quality in steps and the frame coded with it, which is no larger than the decoder's buffer allows."""
-        quality: float | None = self._quality(intra=motion is None)
-        while True:
-            assert quality is not None
-            steps = _steps(quality)
-            coded = self._coder.encode(planes, motion, self._previous, self._size, steps, self._stopwatch)
-            limit = None if self._control is None else self._control.limit
-            bits = 8 * (len(coded.payload) + _FRAMING)
-            if self._control is None or limit is None or bits <= limit:
-                return steps, coded
-            quality = self._control.lower(quality, bits)
-            if quality is None:
-                if not self._overflowed:
-                    self._overflowed = True
-                    msg = f"frame {self.frames} has {bits} bits at the lowest quality, the buffer holds {limit}"
-                    warn(msg, UserWarning, stacklevel=3)
-                return steps, coded
-
-
-def _steps(quality: float) -> int:
-    return round(MAX_QUALITY * quality / BEST)
+            bits = 8 * (self._writer.size - before)
+            self._control.coded(BEST * unit.quality / MAX_QUALITY, bits, intra=unit.key)

@@ -38,12 +38,14 @@ from nacre.clipspan import Seconds, Span, parse_seconds
 from nacre.compensation import Planes
 from nacre.forking import FORK_GATE
 from nacre.framecoder import FrameCoder
+from nacre.gopencoder import SequencePlan
+from nacre.gopworkers import gops_at_once
 from nacre.image import MAX_THREADS, usable_cpus
 from nacre.lookahead import LookAhead
 from nacre.pixellimit import choose_limits
 from nacre.rate_control import RateGoal
 from nacre.sequencedecoder import SequenceDecoder, clip_info
-from nacre.sequenceencoder import SequenceEncoder, SequencePlan
+from nacre.sequenceencoder import SequenceEncoder
 from nacre.sources import Source, naming, open_source, source_name
 from nacre.stopwatch import Stopwatch
 from nacre.videoframes import RgbConverter, make_frame
@@ -68,10 +70,11 @@ class VideoEncoder:
     and stays open. width, height: luma samples, odd ones too. frame_rate: frames a second, of frames that do not tell
     their time. Of quality (0..100, by default 50) and bitrate (bits a second, met over some seconds) at most one;
     maxrate and bufsize: bits a second that a receiver gets at most, and bits that it can hold. gop: frames from one
-    intra frame to the next, at most, 1..32768; scene_cut: whether one comes where scenes change, too. clip: what the
-    clip is beside that, with the time base of its frames; by default the first frame tells. tracks: what `packet` may
-    be given. profile, threads, weights, max_pixels: as in ImageCodec. clobber: whether an existing file may be
-    replaced.
+    intra frame to the next, at most, 1..32768; scene_cut: whether one comes where scenes change, too. low_delay:
+    whether every frame is in the file when `write` returns, as it always is with a bitrate; otherwise several GOPs are
+    coded side by side where there are threads and memory for them. clip: what the clip is beside that, with the time
+    base of its frames; by default the first frame tells. tracks: what `packet` may be given. profile, threads, weights,
+    max_pixels: as in ImageCodec. clobber: whether an existing file may be replaced.
 
     A context manager; when an error leaves it, nothing remains of a path. Raises InputError for arguments out of range,
     LimitError where frames are too large, WeightsNotFoundError, WeightsError, and BackendError where numba is missing,
@@ -91,6 +94,7 @@ class VideoEncoder:
         bufsize: float | None = None,
         gop: int = DEFAULT_GOP,
         scene_cut: bool = True,
+        low_delay: bool = False,
         clip: ClipInfo | None = None,
         tracks: Sequence[TrackUnit] = (),
         profile: str | None = None,
@@ -101,11 +105,12 @@ class VideoEncoder:
         stopwatch: Stopwatch | None = None,
     ) -> None:
         choose_limits(max_pixels, MAX_FRAME_PIXELS).check_picture(width, height)
-        self._plan = _plan(quality, bitrate, maxrate, bufsize, gop, scene_cut=scene_cut)
+        self._plan = _plan(quality, bitrate, maxrate, bufsize, gop, scene_cut=scene_cut, low_delay=low_delay)
         self._frames = FrameReader(width, height, _rate(frame_rate), clip)
         self._tracks = tuple(tracks)
         self._stopwatch = stopwatch or Stopwatch()
-        self._coder = _coder(load_sequence(profile, weights), _threads(threads))
+        self._weights, self._threads = load_sequence(profile, weights), _threads(threads)
+        self._coder = _coder(self._weights, self._threads)
         self._encoder: SequenceEncoder | None = None
         self._closed = False
         self._stack = ExitStack()
@@ -130,7 +135,7 @@ class VideoEncoder:
 
     @property
     def frames(self) -> int:
-        """Frames written so far."""
+        """Frames given so far."""
         return 0 if self._encoder is None else self._encoder.frames
 
     @property
@@ -169,8 +174,13 @@ class VideoEncoder:
     def _started(self) -> SequenceEncoder:
         """The encoder, which begins with the first frame, since that may tell what the clip is."""
         if self._encoder is None:
+            info, plan, threads = self._frames.info, self._plan, self._threads
+            side_by_side = None
+            if plan.goal is None and not plan.low_delay:
+                count = gops_at_once(threads, plan.gop, info.width * info.height)
+                side_by_side = (count, _coder(self._weights, threads // count)) if count > 1 else None
             self._encoder = SequenceEncoder(
-                self._coder, self._file, self._frames.info, self._tracks, self._plan, self._stopwatch
+                self._coder, self._file, info, self._tracks, plan, self._stopwatch, side_by_side
             )
         return self._encoder
 
@@ -183,6 +193,8 @@ class VideoEncoder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
+        if self._encoder is not None:
+            self._encoder.abandon()
         self._stack.__exit__(kind, error, trace)
 
 
@@ -492,6 +504,7 @@ def _plan(
     gop: int,
     *,
     scene_cut: bool,
+    low_delay: bool,
 ) -> SequencePlan:
     if quality is not None and bitrate is not None:
         msg = "quality and bitrate are both given, must be one of them"
@@ -510,7 +523,7 @@ def _plan(
         goal = None if bitrate is None else RateGoal(bitrate, maxrate, bufsize)
     except ValueError as error:
         raise InputError(str(error)) from error
-    return SequencePlan(float(level), goal, gop, scene_cut)
+    return SequencePlan(float(level), goal, gop, scene_cut, low_delay)
 
 
 def _rate(frame_rate: Seconds) -> Fraction:

@@ -44,15 +44,15 @@ class ContextDecoder(nn.Module):
         rounding: Tensor | None = None,
         encoding: Tensor | float = 1.0,
         condition: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        """Residual (target - mean) / width and reconstruction y_hat, both (B, latent_channels, h, w), h and w even.
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Residual (target - mean) / width, symbols and reconstruction y_hat, (B, latent_channels, h, w), h and w even.
 
         ``encoding`` 1: target is y, the symbols are the rounded residual. ``encoding`` 0: target holds the symbols
         already, so that one graph serves both ends. ``rounding`` (same shape) is added to the residual's magnitude
         before it is cut down to an integer: 0.5 rounds to the nearest, less widens the zone of every smaller symbol,
-        ``NOT_CODED`` makes the symbol zero. The residual returned is then the symbol. Without it the residual comes as
-        it is, and the reconstruction from its nearest integer, the gradient passing straight through. ``condition``
-        (B, context_width, h/2, w/2): what else the decoder knows, added to the first state.
+        ``NOT_CODED`` makes the symbol zero. Without it symbols are the nearest integers. The gradient passes straight
+        through the rounding. ``condition`` (B, context_width, h/2, w/2): what else the decoder knows, added to the
+        first state.
         """
         state = F.pixel_shuffle(self.hyper_up(torch.relu(self.hyper(z_hat))), 2)
         if condition is not None:
@@ -62,6 +62,7 @@ class ContextDecoder(nn.Module):
         if rounding is not None:
             rounding = F.pixel_unshuffle(rounding, 2).view(batch, channels, 4, height // 2, width // 2)
         residuals: list[Tensor] = [target] * 4
+        symbols: list[Tensor] = [target] * 4
         decoded: list[Tensor] = [target] * 4
         for step, place in enumerate(STEP_ORDER):
             parameters = self.predict[step](torch.relu(self.mix[step](self.spatial[step](state)))).float()
@@ -74,12 +75,12 @@ class ContextDecoder(nn.Module):
                 symbol = round_ste(residual)
             else:
                 magnitude = torch.floor(residual.abs() + rounding[:, :, place]).clamp_min(0.0)
-                symbol = residual = torch.sign(residual) * magnitude
+                symbol = residual + (torch.sign(residual) * magnitude - residual).detach()
             y_hat = mean + (symbol * step_size if self.step_width else symbol)
-            residuals[place], decoded[place] = residual, y_hat
+            residuals[place], symbols[place], decoded[place] = residual, symbol, y_hat
             if step < len(self.absorb):
                 state = state + self.absorb[step](y_hat)
-        return self._interleave(residuals), self._interleave(decoded)
+        return self._interleave(residuals), self._interleave(symbols), self._interleave(decoded)
 
     @staticmethod
     def _interleave(parts: list[Tensor]) -> Tensor:

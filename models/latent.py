@@ -42,10 +42,10 @@ class LatentModel(nn.Module):
     ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
         """y_hat, the symbols, both (B, C, h, w), and the likelihoods {"y": the same, "z": (B, Cz, h/4, w/4)} of y.
 
-        position (B,) in 0..1. ``hard``: likelihoods of the rounded symbols instead of noisy ones. With ``offsets``
+        position (B,) in 0..1. ``hard``: likelihoods of the rounded symbols instead of noisy residuals. With ``offsets``
         (64,), the rounding offset of each scale index, symbols are those that an encoder would write: rounded so, and
-        where the index is below ``skip_threshold``, zero and free. ``condition`` as in ``ContextDecoder``, ``before``
-        as in ``ScaleDecoder``.
+        where the index is below ``skip_threshold``, zero, and free if ``hard``. ``condition`` as in ``ContextDecoder``,
+        ``before`` as in ``ScaleDecoder``.
         """
         row = self.row_position(position)
         z = self.hyper_analysis(y)
@@ -55,8 +55,7 @@ class LatentModel(nn.Module):
         if offsets is not None:
             coded = index >= skip_threshold
             rounding = torch.where(coded, offsets[index.long()], NOT_CODED)
-        residual, y_hat = self.context(y, z_hat, rounding, condition=condition)
-        symbols = round_ste(residual)
+        residual, symbols, y_hat = self.context(y, z_hat, rounding, condition=condition)
         with torch.autocast(y.device.type, enabled=False):
             if hard:
                 likelihood_y = self.conditional(symbols, index)

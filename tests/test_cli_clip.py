@@ -195,6 +195,12 @@ def test_files_of_ffmpeg(tmp_path: Path, run: Run, name: str, codec: str, form: 
     assert len(inspect(tmp_path / "out.ncr").frames) == 6
 
 
+def test_low_delay_gives_the_same_bytes(y4m: Path, tmp_path: Path, run: Run) -> None:
+    assert run("encode", y4m, tmp_path / "a.ncr", "--gop", 2)[0] == 0
+    assert run("encode", y4m, tmp_path / "b.ncr", "--gop", 2, "--low-delay")[0] == 0
+    assert (tmp_path / "a.ncr").read_bytes() == (tmp_path / "b.ncr").read_bytes()
+
+
 def test_groups_of_one(y4m: Path, tmp_path: Path, run: Run) -> None:
     assert run("encode", y4m, tmp_path / "out.ncr", "--gop", 1, "-q", 20)[0] == 0
     assert inspect(tmp_path / "out.ncr").longest_gop == 1
@@ -406,6 +412,7 @@ def test_options_of_pictures_are_refused(y4m: Path, tmp_path: Path, run: Run, op
         "--start 1",
         "--duration 1",
         "--no-audio",
+        "--low-delay",
         "--bitrate 1M --maxrate 2M --bufsize 2M",
     ],
 )

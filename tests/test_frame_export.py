@@ -91,8 +91,8 @@ class Ends:
     def decode(self, target: Tensor, z: Tensor, rounding: Tensor, encoding: float) -> tuple[Tensor, Tensor]:
         """Symbols and y_hat by the modules."""
         condition = None if self.known is None else self.model.condition(self.known)
-        result: tuple[Tensor, Tensor] = self.model.context(target, z, rounding, encoding, condition)
-        return result
+        _, *result = self.model.context(target, z, rounding, encoding, condition)
+        return result[0], result[1]
 
 
 @FOLDERS

@@ -32,7 +32,8 @@ from nacre.models.scale_decoder import PRIOR_MAX, ScaleDecoder  # noqa: E402
 from nacre.models.scale_decoder import prior_of as torch_prior_of  # noqa: E402
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables  # noqa: E402
 from nacre.models.transforms import denormalize, normalize  # noqa: E402
-from nacre.tools.export import EncoderChoice, publish, rounding_offsets  # noqa: E402
+from nacre.tools.export import EncoderChoice, publish  # noqa: E402
+from nacre.tools.rounding_offsets import rounding_offsets  # noqa: E402
 from nacre.tools.tiny_model import CONFIG, build, smooth_noise  # noqa: E402
 from nacre.tools.train import LIGHT, load_weights  # noqa: E402
 from nacre.weights import store  # noqa: E402
@@ -151,8 +152,8 @@ def test_context_graph_serves_both_ends(model: ImageModel) -> None:
     mask = (torch.rand(y.shape, generator=random) < 0.8).float()
     rounding = torch.where(mask > 0, 0.5 - 0.3 * torch.rand(y.shape, generator=random), NOT_CODED)
     with torch.no_grad():
-        symbols, y_hat = model.context(y, z, rounding, torch.tensor([1.0]))
-        again, y_hat_decoder = model.context(symbols, z, torch.full_like(y, 0.5), torch.tensor([0.0]))
+        _, symbols, y_hat = model.context(y, z, rounding, torch.tensor([1.0]))
+        _, again, y_hat_decoder = model.context(symbols, z, torch.full_like(y, 0.5), torch.tensor([0.0]))
     assert torch.equal(symbols, symbols.round())
     assert torch.equal(symbols * (1 - mask), torch.zeros_like(symbols))
     assert torch.equal(symbols, again)
@@ -169,8 +170,8 @@ def test_step_width_graph_serves_both_ends() -> None:
     y, z = 5 * torch.randn(1, CONFIG.latent_channels, 4, 4), torch.ones(1, CONFIG.hyper_channels, 1, 1)
     nearest = torch.full_like(y, 0.5)
     with torch.no_grad():
-        symbols, y_hat = context(y, z, nearest, torch.tensor([1.0]))
-        _, y_hat_decoder = context(symbols, z, nearest, torch.tensor([0.0]))
+        _, symbols, y_hat = context(y, z, nearest, torch.tensor([1.0]))
+        _, _, y_hat_decoder = context(symbols, z, nearest, torch.tensor([0.0]))
     assert torch.equal(y_hat, y_hat_decoder)
     assert 0.3 < float((y_hat - y).abs().max()) <= 0.5 * np.exp(0.5) + 1e-4
 
@@ -314,7 +315,7 @@ def test_graphs_equal_the_modules() -> None:
         assert np.allclose(y_graph, y.numpy(), rtol=1e-4, atol=1e-3)
         assert np.mean(z_graph != z.numpy()) < 0.01
         nearest = torch.full_like(y, 0.5)
-        symbols, y_hat = loaded.context(y, z, nearest, torch.tensor([1.0]))
+        _, symbols, y_hat = loaded.context(y, z, nearest, torch.tensor([1.0]))
         encoding = np.ones(1, np.float32)
         feed = {"target": y.numpy(), "z_hat": z.numpy(), "rounding": nearest.numpy(), "encoding": encoding}
         symbols_graph, _ = run("context.onnx", feed)
@@ -353,7 +354,7 @@ def test_pytorch_decodes_what_the_codec_decodes() -> None:
     assert symbols_check(symbols.z, symbols.y[: header.live_channels]) == tile.check
     y, z = (torch.from_numpy(part[None]).float() for part in (symbols.y, symbols.z))
     with torch.no_grad():
-        _, y_hat = loaded.context(y, z, torch.full_like(y, 0.5), torch.tensor([0.0]))
+        _, _, y_hat = loaded.context(y, z, torch.full_like(y, 0.5), torch.tensor([0.0]))
         pixels = denormalize(loaded.synthesis(y_hat, torch.tensor([0.7]))).round().clamp(0, 255)
     difference = np.abs(pixels[0].permute(1, 2, 0).numpy() - codec.decode_array(data))
     assert difference.max() <= 2
@@ -363,22 +364,22 @@ def test_pytorch_decodes_what_the_codec_decodes() -> None:
 @pytest.mark.parametrize("hard", [False, True])
 def test_the_rate_pulls_at_the_symbols(model: ImageModel, hard: bool) -> None:
     """Straight through the rounding as well: away from 0, where a likelihood is flat, the pull is towards 0."""
-    residuals: list[torch.Tensor] = []
+    coded: list[torch.Tensor] = []
 
-    def keep(_module: torch.nn.Module, _inputs: object, output: tuple[torch.Tensor, torch.Tensor]) -> None:
-        output[0].retain_grad()
-        residuals.append(output[0])
+    def keep(_module: torch.nn.Module, _inputs: object, output: tuple[torch.Tensor, ...]) -> None:
+        output[int(hard)].retain_grad()  # residuals, or symbols
+        coded.append(output[int(hard)])
 
     handle = model.context.register_forward_hook(keep)
     output = model.code(normalize(smooth_noise(1, 64) * 255), torch.tensor([60.0]), hard=hard)
     handle.remove()
     (-torch.log2(output["likelihoods"]["y"]).sum()).backward()
     model.zero_grad()
-    gradient = residuals[0].grad
+    gradient = coded[0].grad
     assert gradient is not None
-    large = residuals[0].abs() > 1.5
+    large = coded[0].abs() > 1.5
     assert int(large.sum()) > 10
-    assert bool((gradient[large] * residuals[0][large] > 0).all())
+    assert bool((gradient[large] * coded[0][large] > 0).all())
 
 
 def test_fast_keeps_its_budget() -> None:

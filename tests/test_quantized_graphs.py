@@ -114,7 +114,7 @@ def test_the_context_graph_equals_the_module(step_width: bool) -> None:
     rounding = torch.where(torch.rand(y.shape) < 0.7, 0.5 - 0.2 * torch.rand(y.shape), NOT_CODED)
     one, zero = torch.ones(1), torch.zeros(1)
     with torch.no_grad():
-        symbols, y_hat = model.context(y, z, rounding, one)
+        _, symbols, y_hat = model.context(y, z, rounding, one)
         graph = ContextGraph(model)
         found, found_y_hat = graph(y, z, rounding, one)
         again, decoded = graph(symbols, z, torch.full_like(y, 0.5), zero)

@@ -21,6 +21,7 @@ from nacre.models.conditional import SymbolConditional  # noqa: E402
 from nacre.models.tables import symbol_tables  # noqa: E402
 from nacre.tools import export, leg, train  # noqa: E402
 from nacre.tools.data import CropSampler, load_pictures  # noqa: E402
+from nacre.tools.rounding_offsets import rounding_offsets  # noqa: E402
 from nacre.tools.soap import Soap  # noqa: E402
 from nacre.tools.tiny_model import build, smooth_noise  # noqa: E402
 
@@ -179,7 +180,7 @@ def test_measure_sees_rate_and_distortion() -> None:
 
 def test_rounding_is_chosen_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build()
-    wanted = export.rounding_offsets(symbol_tables(model.conditional), 0.2)
+    wanted = rounding_offsets(symbol_tables(model.conditional), 0.2)
 
     def fake(_model: ImageModel, _crops: torch.Tensor, offsets: torch.Tensor, threshold: int) -> train.Measure:
         return train.Measure(float((offsets - wanted).abs().sum()) + abs(threshold - 8), [], [])
@@ -193,7 +194,7 @@ def test_rounding_is_chosen_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rounding_offsets_widen_the_zone_of_unlikely_symbols() -> None:
-    offsets = export.rounding_offsets(symbol_tables(SymbolConditional("gaussian")), 1.0)
+    offsets = rounding_offsets(symbol_tables(SymbolConditional("gaussian")), 1.0)
     assert offsets.shape == (64,)
     assert float(offsets[0]) == pytest.approx(0.01)
     assert float(offsets[-1]) == pytest.approx(0.5, abs=0.01)

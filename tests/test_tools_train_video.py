@@ -22,6 +22,7 @@ from nacre.compensation import Planes, compensate  # noqa: E402
 from nacre.models.image import ImageModel  # noqa: E402
 from nacre.tools import leg, train_video  # noqa: E402
 from nacre.tools.rollouts import crop, mirror, predict, sequence, stack  # noqa: E402
+from nacre.tools.rounding_offsets import training_offsets  # noqa: E402
 from nacre.tools.shots import VALIDATION_SOURCES, load_shots  # noqa: E402
 
 FRAMES = 9
@@ -185,9 +186,10 @@ def test_a_prior_is_added(
     def code(model: train_video.VideoModel) -> list[float]:
         before: train_video.Decoded | None = None
         costs = []
+        offsets = training_offsets(0.3)
         for time in range(3):
             before = before and before.moved(rollout.fields[:, time - 1])
-            before, cost, _, _ = model.code(rollout.planes(time, cpu), before, quality, lmbda, hard=True)
+            before, cost, _, _ = model.code(rollout.planes(time, cpu), before, quality, lmbda, offsets, hard=True)
             assert (before.prior is None) is (time == 0)
             costs.append(cost.item())
         return costs

@@ -103,6 +103,13 @@ def planes(pictures: Iterable[Picture]) -> Frames:
     return np.stack(frames)
 
 
+def to_and_fro(frames: Frames, count: int) -> Frames:
+    """Frames (F, ...), and where these are fewer than `count`, backwards and forwards again until they are as many."""
+    there_and_back = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
+    order = itertools.islice(itertools.cycle(there_and_back), max(count, len(frames)))
+    return frames[list(order)]
+
+
 def quality_for(codec: ImageCodec, frames: Sequence[Picture], bpp: float, effort: int | None = None) -> float:
     """The whole quality whose streams of frames are nearest to `bpp` bits per pixel from below, 0 where none is."""
     size = bpp * sum(frame.shape[0] * frame.shape[1] for frame in frames) / 8.0
@@ -257,7 +264,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--effort", type=int, metavar="N", help="of the encoder, 1 to 9")
     parser.add_argument("--light", action="store_true", help="decode by the light synthesis")
     parser.add_argument(
-        "--video", type=float, metavar="Q", help="code the frames as one clip in groups of 32, at quality Q, 0..100"
+        "--video",
+        type=float,
+        metavar="Q",
+        help="code the frames as one clip in GOPs of 32, at quality Q, 0..100; a short clip is shown to and fro",
     )
     parser.add_argument("--threads", type=positive, metavar="N", help="of each frame, default all processors / jobs")
     parser.add_argument("--jobs", type=positive, default=1, metavar="N", help="frames at a time, default 1")
@@ -280,8 +290,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             parts = {"I": clip_weights.intra, "P": clip_weights.predicted}
             macs = {f"{kind} {part}": n for kind, own in parts.items() for part, n in own.mac_per_pixel.items()}
             result = bench_video(
-                planes(content()), options.video, profile=options.profile, threads=threads, weights=options.weights,
-                gop=DEFAULT_GOP, seconds=options.seconds, step=progress.step,
+                to_and_fro(planes(content()), FRAMES), options.video, profile=options.profile, threads=threads,
+                weights=options.weights, gop=DEFAULT_GOP, seconds=options.seconds, step=progress.step,
             )  # fmt: skip
             result["quality"] = options.video
         else:

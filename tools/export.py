@@ -23,7 +23,6 @@ from torch import Tensor
 
 from nacre.bitstream.errors import NacreError, WeightsError
 from nacre.entropy.network import IntegerNetwork, known_answer
-from nacre.entropy.tables import TableSet
 from nacre.models.complexity import mac_per_pixel
 from nacre.models.context import NOT_CODED
 from nacre.models.export import export_graphs, export_scale_decoder
@@ -36,6 +35,7 @@ from nacre.models.tables import hyper_tables, integer_network, symbol_tables
 from nacre.models.transforms import normalize
 from nacre.tools.data import centre_crops, load_pictures
 from nacre.tools.graph_analysis import extra_rates, with_graph_analysis
+from nacre.tools.rounding_offsets import rounding_offsets
 from nacre.tools.train import load_weights, measure
 from nacre.version import __version__
 from nacre.weights.store import INT8_ANALYSIS, MANIFEST, MANIFEST_FORMAT, decoder_digest
@@ -43,22 +43,6 @@ from nacre.weights.store import INT8_ANALYSIS, MANIFEST, MANIFEST_FORMAT, decode
 CANDIDATE_STRENGTHS = (0.0, 0.2, 0.4)
 CANDIDATE_THRESHOLDS = (8, 11, 14)
 LIVE_STEP = 16  # live channels are counted in multiples of this
-
-
-def rounding_offsets(tables: TableSet, strength: float) -> Tensor:
-    """The encoder's rounding offset for each scale index, (64,): 0.5 less what a smaller symbol saves in rate.
-
-    With the step sqrt(26 / lambda) of an orthonormal transform of 768 samples in 256 pixels, an error e of a symbol
-    costs as much as 26 / 3 e^2 bits. So the smaller of two neighbours that differ by b bits is worth its larger error
-    up to b / (2 * 26 / 3) beyond the middle between them; b is taken between 0 and 1. ``strength`` scales that.
-    """
-    offsets = []
-    for level in range(len(tables)):
-        frequencies = np.diff(tables.table(level).astype(np.int64))
-        radius = len(frequencies) // 2 - 1
-        bits = float(np.log2(frequencies[radius] / frequencies[radius + 1]))
-        offsets.append(0.5 - min(0.49, strength * max(bits, 0.0) / (2 * 26 / 3)))
-    return torch.tensor(offsets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +85,7 @@ def live_channels(model: ImageModel, crops: Tensor, choice: EncoderChoice) -> li
             z_hat = torch.round(model.hyper_analysis(y)).clamp(-Z_MAX, Z_MAX)
             index = model.scale_decoder(z_hat, position)
             rounding = torch.where(index >= choice.skip_threshold, choice.offsets[index.long()], NOT_CODED)
-            symbols, _ = model.context(y, z_hat, rounding)
+            _, symbols, _ = model.context(y, z_hat, rounding)
             alive = torch.nonzero((symbols != 0).any(0).flatten(1).any(1)).flatten()
             highest = max(highest, int(alive.max()) + 1 if len(alive) else 1)
         counts.append(min(-(-highest // LIVE_STEP) * LIVE_STEP, model.config.latent_channels))

@@ -32,10 +32,10 @@ from nacre.tools.export import (
     EncoderChoice,
     check_read_back,
     replaced,
-    rounding_offsets,
     write_weights,
 )
 from nacre.tools.rollouts import Rollout, Sequence, crop, predict, sequence, stack
+from nacre.tools.rounding_offsets import rounding_offsets
 from nacre.tools.shots import load_shots
 from nacre.tools.train import lambda_to_quality
 from nacre.tools.train_video import GOP, MEASURE_LAMBDAS, MINIMUM_SIDE, VideoModel, load_video

@@ -169,7 +169,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def add_leg_options(parser: argparse.ArgumentParser, *, batch: int, lr: float) -> None:
+def add_leg_options(parser: argparse.ArgumentParser, *, batch: int, lr: float, rounding: float) -> None:
     """Options that every leg has, with the defaults of one kind of network."""
     parser.add_argument("--out", type=Path, required=True, help="folder of the run")
     parser.add_argument("--minutes", type=float, required=True, help="the schedule ends after so many minutes of steps")
@@ -181,6 +181,9 @@ def add_leg_options(parser: argparse.ArgumentParser, *, batch: int, lr: float) -
     parser.add_argument("--crop", type=int, default=256)
     parser.add_argument("--clip", type=float, default=50.0, help="largest norm of the gradient")
     parser.add_argument("--average", type=float, default=0.998, help="decay of the parameters' average, per step")
+    parser.add_argument(
+        "--rounding", type=float, default=rounding, metavar="S", help="strength of rounding towards zero, 0 for nearest"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

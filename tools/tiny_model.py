@@ -17,7 +17,8 @@ from nacre.models.scale_decoder import IntegerConv
 from nacre.models.tables import symbol_tables
 from nacre.models.transforms import PATCH, normalize
 from nacre.models.video import FrameModel
-from nacre.tools.export import EncoderChoice, publish, rounding_offsets
+from nacre.tools.export import EncoderChoice, publish
+from nacre.tools.rounding_offsets import rounding_offsets
 
 CONFIG = ImageConfig(
     name="tiny", latent_channels=24, hyper_channels=8, hyper_hidden=8, analysis_width=24, analysis_hidden=16,

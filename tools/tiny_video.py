@@ -20,8 +20,9 @@ from nacre.models.frames import Planes, to_patches
 from nacre.models.scale_decoder import IntegerConv
 from nacre.models.tables import symbol_tables
 from nacre.tools import tiny_model
-from nacre.tools.export import EncoderChoice, rounding_offsets
+from nacre.tools.export import EncoderChoice
 from nacre.tools.export_video import MOTION_PREFIX, Coding, publish_video
+from nacre.tools.rounding_offsets import rounding_offsets
 from nacre.tools.train_video import VideoModel
 
 SKIP_THRESHOLD = 4

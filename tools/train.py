@@ -24,6 +24,7 @@ from nacre.models.loss import normalized_cost
 from nacre.models.transforms import PATCH, denormalize, normalize
 from nacre.tools.data import CropSampler, centre_crops, load_pictures
 from nacre.tools.leg import Leg, add_leg_options, prepare, read_state
+from nacre.tools.rounding_offsets import training_offsets
 
 MEASURE_LAMBDAS = [0.0007 * (0.2 / 0.0007) ** (step / 5) for step in range(6)]
 HEAVY = {"heavy_blocks": 6, "heavy_latent_blocks": 3}  # of the heavier analysis that --heavy adds where there is none
@@ -93,6 +94,7 @@ class ImageLeg(Leg[ImageModel]):
         self.validation = torch.from_numpy(centre_crops(validation, 384))
         model = self._build(options)
         super().__init__(options, model.config.to_dict(), model, self.sampler.random)
+        self.offsets = training_offsets(options.rounding).to(self.device)
 
     def _build(self, options: argparse.Namespace) -> ImageModel:
         changes = {} if options.conditional is None else {"conditional": options.conditional}
@@ -124,13 +126,17 @@ class ImageLeg(Leg[ImageModel]):
         lmbda = torch.tensor([quality_to_lambda(value) for value in quality.tolist()], device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
             hard = options.light or progress > 1 - options.hard_last
-            output = self.model.code(x, quality.to(self.device), hard=hard, heavy=options.heavy, light=options.light)
+            output = self.model.code(
+                x, quality.to(self.device), hard=hard, offsets=self.offsets, heavy=options.heavy, light=options.light
+            )
         return normalized_cost(output, x, lmbda)[0].mean()
 
     def measure(self) -> tuple[dict[str, float], str]:
         """J of the averages and its parts at the six lambdas."""
         options = self.options
-        result = measure(self.average, self.validation, autocast=True, heavy=options.heavy, light=options.light)
+        result = measure(
+            self.average, self.validation, self.offsets, autocast=True, heavy=options.heavy, light=options.light
+        )
         numbers = {"J": result.cost}
         for kind, values in (("bpp", result.rates), ("psnr", result.psnrs)):
             numbers |= {f"{kind}@{lmbda:.4g}": value for lmbda, value in zip(MEASURE_LAMBDAS, values, strict=True)}
@@ -189,7 +195,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--hard-last", type=float, default=0.0, help="share of the minutes with rounded symbols in the rate"
     )
     parser.add_argument("--limit", type=int, help="at most so many training pictures")
-    add_leg_options(parser, batch=8, lr=2e-3)
+    add_leg_options(parser, batch=8, lr=2e-3, rounding=0.4)
     return parser.parse_args(arguments)
 
 

@@ -32,6 +32,7 @@ from nacre.tools.data import load_pictures
 from nacre.tools.leg import Leg, add_leg_options, prepare, read_state
 from nacre.tools.moved_stills import moved_stills
 from nacre.tools.rollouts import Rollout, RolloutSampler, Sequence, crop, predict, sequence, stack
+from nacre.tools.rounding_offsets import training_offsets
 from nacre.tools.shots import load_shots
 from nacre.tools.train import lambda_to_quality, load_weights
 from nacre.weights.store import MANIFEST
@@ -70,18 +71,19 @@ class VideoModel(nn.Module):
         return {"intra": self.intra.config.to_dict(), "predicted": self.predicted.config.to_dict()}
 
     def code(
-        self, frame: Planes, before: Decoded | None, quality: Tensor, lmbda: Tensor, *, hard: bool
+        self, frame: Planes, before: Decoded | None, quality: Tensor, lmbda: Tensor, offsets: Tensor, *, hard: bool
     ) -> tuple[Decoded, Tensor, Tensor, Tensor]:
         """One frame, predicted if there is one before: as decoded, and cost, rate (bits per luma sample), D, (B,) each.
 
-        The cost is normalized. before: the frame before with its planes moved.
+        The cost is normalized. before: the frame before with its planes moved. offsets: (64,), how the symbols of
+        predicted frames are rounded; those of intra frames are the nearest integers.
         """
         x = to_patches(frame).contiguous(memory_format=torch.channels_last)
         if before is None:
             output = self.intra.code(x, None, quality, hard=hard)
         else:
             known = to_patches(before.planes).contiguous(memory_format=torch.channels_last)
-            output = self.predicted.code(x, known, quality, hard=hard, before=before.prior)
+            output = self.predicted.code(x, known, quality, hard=hard, offsets=offsets, before=before.prior)
         rate = bits_per_pixel(output["likelihoods"], x.shape[2] * x.shape[3] * PATCH * PATCH)
         error = output["x_hat"] - x
         distortion = error.square().mean((1, 2, 3)) * PIXEL_SCALE**2
@@ -126,6 +128,7 @@ class VideoLeg(Leg[VideoModel]):
         if read_state(options.out) is None:
             self._start(model, options)
         super().__init__(options, model.config(), model, self.sampler.random)
+        self.offsets = training_offsets(options.rounding).to(self.device)
         self.trains_intra = any(parameter.requires_grad for parameter in self.model.intra.parameters())
         self.rollout: Rollout | None = None
         self.time = 0
@@ -181,7 +184,7 @@ class VideoLeg(Leg[VideoModel]):
         quality = self.intra_quality if before is None else self.quality
         lmbda = torch.tensor([quality_to_lambda(value) for value in quality.tolist()], device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            self.reference, cost, _, _ = self.model.code(frame, before, quality, lmbda, hard=hard)
+            self.reference, cost, _, _ = self.model.code(frame, before, quality, lmbda, self.offsets, hard=hard)
         self.time += 1
         return cost
 
@@ -212,6 +215,7 @@ class VideoLeg(Leg[VideoModel]):
                             before,
                             intra_quality if before is None else quality,
                             lambdas,
+                            self.offsets,
                             hard=True,
                         )
                     rows.append((time > 0, torch.stack([cost, rate, error]).double().mean(1)))
@@ -241,7 +245,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--motion", type=Path, help="folder where searched motion is kept (default: OUT/motion)")
     parser.add_argument("--frames", type=int, default=6, help="frames of a rollout at the end, 2 at the beginning")
     parser.add_argument("--limit", type=int, help="at most so many training shots")
-    add_leg_options(parser, batch=4, lr=1.5e-3)
+    add_leg_options(parser, batch=4, lr=1.5e-3, rounding=0.3)
     options = parser.parse_args(arguments)
     starts = [options.stills, options.intra, options.start]
     if starts.count(None) != len(starts) - 1 and read_state(options.out) is None:

@@ -109,7 +109,7 @@ class NacreCodec:
         """The stream of a clip, cut in front of every frame; its header is with the first, its index with the last."""
         file = io.BytesIO()
         encoder = VideoEncoder(
-            file, clip.width, clip.height, clip.rate, quality=quality, gop=self._gop, scene_cut=False,
+            file, clip.width, clip.height, clip.rate, quality=quality, gop=self._gop, scene_cut=False, low_delay=True,
             profile=self._profile, threads=self.threads, weights=self._weights,
         )  # fmt: skip
         ends = []
