@@ -38,8 +38,13 @@ def _vector_bits(dy: int, dx: int) -> np.float32:
 
 
 @compiled
+def _square(x: np.float32) -> np.float32:
+    return x * x
+
+
+@compiled
 def _difference(one: Samples, y: int, x: int, two: Samples, top: int, left: int) -> np.float32:
-    """Sum of absolute differences of the 8x8 samples at (y, x) of one picture and at (top, left) of another.
+    """Sum of squared differences of the 8x8 samples at (y, x) of one picture and at (top, left) of another.
 
     Written out, and with indices that cannot be negative, so that the compiler makes vectors of the columns.
     """
@@ -50,14 +55,14 @@ def _difference(one: Samples, y: int, x: int, two: Samples, top: int, left: int)
     for j in range(_COLUMNS):
         u, v = first + j, second + j
         total += (
-            abs(one[a, u] - two[k, v])
-            + abs(one[b, u] - two[l, v])
-            + abs(one[c, u] - two[m, v])
-            + abs(one[d, u] - two[n, v])
-            + abs(one[e, u] - two[o, v])
-            + abs(one[f, u] - two[p, v])
-            + abs(one[g, u] - two[q, v])
-            + abs(one[h, u] - two[r, v])
+            _square(one[a, u] - two[k, v])
+            + _square(one[b, u] - two[l, v])
+            + _square(one[c, u] - two[m, v])
+            + _square(one[d, u] - two[n, v])
+            + _square(one[e, u] - two[o, v])
+            + _square(one[f, u] - two[p, v])
+            + _square(one[g, u] - two[q, v])
+            + _square(one[h, u] - two[r, v])
         )
     return total
 
@@ -75,14 +80,14 @@ def _mean_difference(
     for j in range(_COLUMNS):
         u, v, w = first + j, second + j, third + j
         total += (
-            abs(one[a, u] - half * (two[k, v] + three[k1, w]))
-            + abs(one[b, u] - half * (two[l, v] + three[l1, w]))
-            + abs(one[c, u] - half * (two[m, v] + three[m1, w]))
-            + abs(one[d, u] - half * (two[n, v] + three[n1, w]))
-            + abs(one[e, u] - half * (two[o, v] + three[o1, w]))
-            + abs(one[f, u] - half * (two[p, v] + three[p1, w]))
-            + abs(one[g, u] - half * (two[q, v] + three[q1, w]))
-            + abs(one[h, u] - half * (two[r, v] + three[r1, w]))
+            _square(one[a, u] - half * (two[k, v] + three[k1, w]))
+            + _square(one[b, u] - half * (two[l, v] + three[l1, w]))
+            + _square(one[c, u] - half * (two[m, v] + three[m1, w]))
+            + _square(one[d, u] - half * (two[n, v] + three[n1, w]))
+            + _square(one[e, u] - half * (two[o, v] + three[o1, w]))
+            + _square(one[f, u] - half * (two[p, v] + three[p1, w]))
+            + _square(one[g, u] - half * (two[q, v] + three[q1, w]))
+            + _square(one[h, u] - half * (two[r, v] + three[r1, w]))
         )
     return total
 
@@ -103,8 +108,8 @@ def _rows(y: int) -> tuple[_Index, _Index, _Index, _Index, _Index, _Index, _Inde
 
 
 @compiled
-def _absolute_difference(current: Samples, y: int, x: int, reference: Samples, dy: int, dx: int) -> np.float32:
-    """Sum of absolute differences of the 8x8 samples at (y, x) and those moved by a whole vector."""
+def _whole_difference(current: Samples, y: int, x: int, reference: Samples, dy: int, dx: int) -> np.float32:
+    """Sum of squared differences of the 8x8 samples at (y, x) and those moved by a whole vector."""
     limit_y, limit_x = current.shape[0] + _REACH - _SIZE, current.shape[1] + _REACH - _SIZE
     top = min(max(y + dy, -_REACH), limit_y) + MARGIN
     left = min(max(x + dx, -_REACH), limit_x) + MARGIN
@@ -140,7 +145,7 @@ def whole_search(
             r, c = min(row // 2, coarse.shape[1] - 1), min(column // 2, coarse.shape[2] - 1)
             mid_y, mid_x = 2 * coarse[0, r, c], 2 * coarse[1, r, c]
             best_y, best_x = mid_y, mid_x
-            best = _absolute_difference(current, y, x, reference, mid_y, mid_x)
+            best = _whole_difference(current, y, x, reference, mid_y, mid_x)
             for candidate in range(8):
                 if candidate == 0:
                     dy, dx = 0, 0
@@ -169,13 +174,13 @@ def whole_search(
                     dy, dx = 2 * coarse[0, other_r, other_c], 2 * coarse[1, other_r, other_c]
                 if (dy == mid_y and dx == mid_x) or (dy == best_y and dx == best_x):
                     continue
-                cost = _absolute_difference(current, y, x, reference, dy, dx)
+                cost = _whole_difference(current, y, x, reference, dy, dx)
                 cost += weight * _vector_bits(unit * (dy - mid_y), unit * (dx - mid_x))
                 if cost < best:
                     best, best_y, best_x = cost, dy, dx
             for dy in range(-radius, radius + 1):
                 for dx in range(-radius, radius + 1):
-                    cost = _absolute_difference(current, y, x, reference, dy, dx)
+                    cost = _whole_difference(current, y, x, reference, dy, dx)
                     cost += weight * _vector_bits(unit * (dy - mid_y), unit * (dx - mid_x))
                     if cost < best:
                         best, best_y, best_x = cost, dy, dx
@@ -184,7 +189,7 @@ def whole_search(
                 for side in range(4):
                     dy = from_y + (side == 0) - (side == 1)
                     dx = from_x + (side == 2) - (side == 3)
-                    cost = _absolute_difference(current, y, x, reference, dy, dx)
+                    cost = _whole_difference(current, y, x, reference, dy, dx)
                     cost += weight * _vector_bits(unit * (dy - mid_y), unit * (dx - mid_x))
                     if cost < best:
                         best, best_y, best_x = cost, dy, dx
@@ -236,7 +241,7 @@ def half_samples(padded: Samples, taps: Samples, out: Samples) -> None:
 
 @compiled
 def _quarter_difference(current: Samples, halves: Samples, row: int, column: int, dy: int, dx: int) -> np.float32:
-    """Sum of absolute differences of one 8x8 block at a vector in quarter samples.
+    """Sum of squared differences of one 8x8 block at a vector in quarter samples.
 
     Samples at odd quarters are means of the two nearest half samples, as in H.264.
     """
@@ -273,7 +278,7 @@ def quarter_search(
     """Refines vectors (2, H / 8, W / 8), in quarter samples, first by half samples, then by quarters.
 
     coarse (2, H / 16, W / 16): what differences are counted from, in quarter samples. costs (H / 8, W / 8) becomes the
-    sums of absolute differences at the vectors found.
+    sums of squared differences at the vectors found.
     """
     for row in range(start, stop):
         for column in range(vectors.shape[2]):
@@ -307,6 +312,7 @@ def merge(
     extra: Vectors,
     size: int,
     weight: float,
+    chained: bool,
     vectors: Vectors,
     costs: Samples,
     choice: NDArray[np.uint8],
@@ -318,11 +324,12 @@ def merge(
     children (2, 2h, 2w) and child_costs (2h, 2w): vectors and costs (distortion and weighted bits, without those of
     the vector itself) of blocks of `size` blocks of 8x8; extra (2, h, w): another candidate for the whole. vectors (2,
     h, w) and costs (h, w) become the same of the blocks of 2 * size; choice (h, w): 16 where a block is not split,
-    otherwise bits 0..3 say which children become leaves with the block's own vector.
+    otherwise bits 0..3 say which children become leaves with the block's own vector. chained: the blocks are the roots,
+    whose vectors are coded as differences from the left neighbour's.
 
     Where one vector for the whole is nearly best, those around it are tried, too.
     """
-    candidates = np.empty((10, 2), np.int32)
+    candidates = np.empty((11, 2), np.int32)
     best_whole = np.empty(2, np.int32)
     for row in range(start, stop):
         for column in range(vectors.shape[2]):
@@ -332,6 +339,10 @@ def merge(
                 count = _add(candidates, count, children[0, y, x], children[1, y, x])
             count = _add(candidates, count, extra[0, row, column], extra[1, row, column])
             count = _add(candidates, count, 0, 0)
+            behind = chained and column > 0
+            left_y, left_x = (vectors[0, row, column - 1], vectors[1, row, column - 1]) if behind else (0, 0)
+            if behind:
+                count = _add(candidates, count, left_y, left_x)
             best = least = np.float32(np.inf)
             tried = 0
             for attempt in range(2):
@@ -344,7 +355,8 @@ def merge(
                 while tried < count:
                     dy, dx = candidates[tried, 0], candidates[tried, 1]
                     tried += 1
-                    whole, split, leaves = weight * _WHOLE_BITS, weight * _SPLIT_BITS, 0
+                    bits = _vector_bits(dy - left_y, dx - left_x) if behind else np.float32(0)
+                    whole, split, leaves = weight * (_WHOLE_BITS + bits), weight * (_SPLIT_BITS + bits), 0
                     for k in range(4):
                         y, x = 2 * row + k // 2, 2 * column + k % 2
                         same = _block_difference(current, halves, y, x, size, dy, dx)
@@ -399,7 +411,7 @@ def _add(candidates: Vectors, count: int, dy: int, dx: int) -> int:
 def _block_difference(
     current: Samples, halves: Samples, row: int, column: int, size: int, dy: int, dx: int
 ) -> np.float32:
-    """Sum of absolute differences of a block of size * size blocks of 8x8."""
+    """Sum of squared differences of a block of size * size blocks of 8x8."""
     total = np.float32(0)
     for y in range(row * size, (row + 1) * size):
         for x in range(column * size, (column + 1) * size):

@@ -2,7 +2,7 @@
 
 Whole vectors are found from coarse to fine over a pyramid of pictures, from candidates of the level above, of
 neighbours and of the frame before, refined to quarter samples, and then joined from the bottom into the quadtree whose
-sum of absolute differences and weighted bits is least. Nothing here is part of the format.
+sum of squared differences and weighted bits is least. Nothing here is part of the format.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def search(reference: Plane, current: Plane, lmbda: float, previous: Field | Non
     """The motion field that predicts the luma plane `current` from `reference`: int16 (2, H64 / 8, W64 / 8).
 
     Planes are uint8 (H, W); H64 and W64 are their sides, rounded up to multiples of 64, to which samples at the edge
-    are repeated. A bit of the field may cost `lmbda` of the sum of absolute differences. previous: the field of the
+    are repeated. A bit of the field may cost `lmbda` of the sum of squared differences. previous: the field of the
     frame before, whose vectors are tried. Blocks of 64, 32 or 16 samples that share a vector are those that the
     quadtree does not split. threads: how many work on it; the field is the same.
 
@@ -150,6 +150,7 @@ def _quadtree(current: Samples, halves: Samples, found: list[Vectors], lmbda: fl
             found[level + 1],
             1 << level,
             lmbda,
+            level == _LEVELS - 2,
             levels[level + 1],
             costs[level + 1],
             choices[level + 1],

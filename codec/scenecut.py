@@ -14,7 +14,7 @@ _LEAST = 4.0  # mean absolute difference, in steps of 255, below which a predict
 _FOLLOW = 0.25  # share of a frame that is predicted worse than usual in what is usual
 _ENOUGH = 10_000  # samples of a frame made smaller that motion is searched in
 _MOST_HALVINGS = 3  # sides are multiples of 64, and of 8 then
-_LAMBDA = 8.0  # of the search: sum of absolute differences that a bit of motion may cost
+_LAMBDA = 128.0  # of the search: sum of squared differences that a bit of motion may cost
 _ROOT_BLOCK = 64
 
 

@@ -69,7 +69,7 @@ def test_bits_that_cost_more_make_larger_blocks() -> None:
     noise = np.random.default_rng(1).normal(0, 60, large.shape)
     reference = shifted(large, 0, 0)
     current = np.clip(shifted(large, 1.5, -2.25) + noise, 0, 255).astype(np.uint8)
-    coded = [to_symbols(search(reference, current, lmbda)).in_order().size for lmbda in (0.0, 8.0, 64.0)]
+    coded = [to_symbols(search(reference, current, lmbda)).in_order().size for lmbda in (0.0, 2000.0, 16000.0)]
     assert coded[0] > coded[1] > coded[2]
 
 

@@ -10,7 +10,7 @@ import pytest
 from nacre.entropy import SymbolDecoder, SymbolEncoder, TableSet, quantize_pmf
 from nacre.entropy.motion import MOTION_TABLES, MotionSymbols, decode_motion, encode_motion
 from nacre.motion_field import to_symbols
-from nacre.tools.motion_tables import Counts, coded, count, fields, main
+from nacre.tools.motion_tables import RATES, Counts, coded, count, fields, main
 from nacre.tools.shots import VALIDATION_SOURCES, Shot, load_shots
 
 
@@ -56,9 +56,13 @@ def test_fields_of_a_shot() -> None:
         frames[number, :64] = np.roll(wide, 2 * number, axis=1)
     assert coded(frames, 20).shape == (4, 64, 96)
     found = list(fields([Shot("a.mp4", "a", frames)], 4))
-    assert [follows for _, follows in found] == [False, True, True]
-    assert all((field[1, :, 2:8] == -8).mean() > 0.8 for field, _ in found)
-    assert count(found).values.sum() == sum(to_symbols(field).in_order().size for field, _ in found)
+    assert [follows for _, follows, _ in found] == [False, True, True] * len(RATES)
+    assert all((field[1, :, 2:8] == -8).mean() > 0.8 for field, _, _ in found[:6])  # the finer references
+    weights = [weight for _, _, weight in found]
+    assert weights == sorted(weights)
+    assert weights[0] == 1 < weights[-1]
+    counted = sum(weight * to_symbols(field).in_order().size for field, _, weight in found)
+    assert count(found).values.sum() == pytest.approx(counted)
 
 
 def test_shots_are_told_apart_by_source(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
     python -m nacre.tools.motion_tables --data FOLDER --out motion.npz
 
 Fields are searched as an encoder does, on references that H.264 has coded at several qualities, with the weight of
-bits that goes with each.
+bits that goes with each. A bit at a low quality, of which there are few, counts for more than one at a high quality:
+what counts is the share of a frame's bits.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import itertools
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,9 @@ from nacre.motion_search import search
 from nacre.tools.shots import Shot, training_shots
 from nacre.tools.yuv import Frames
 
-RATES = ((20, 4.0), (27, 8.0), (35, 20.0))  # CRF of the reference, what a bit may cost of the absolute differences
+RATES = ((20, 24.0), (26, 80.0), (32, 300.0), (38, 1000.0))
+"""CRF of the reference, and what a bit may cost of the squared differences."""
+SHARE = 0.65  # exponent of the latter that frames' bits go down with, about, on validation shots
 FRAMES = 8  # of each shot
 MAX_DIFFERENCE = 1024
 MAX_RADIUS = 32
@@ -34,17 +38,17 @@ TAIL = 2.0**-7  # share of a table's symbols that may be left to the escape
 
 
 class Counts:
-    """How often each symbol occurred with each table: int64 (88, 2049), symbols -1024..1024."""
+    """How often each symbol occurred with each table, weighted: float64 (88, 2049), symbols -1024..1024."""
 
     def __init__(self) -> None:
-        self.values = np.zeros((MOTION_TABLES, 2 * MAX_DIFFERENCE + 1), np.int64)
+        self.values = np.zeros((MOTION_TABLES, 2 * MAX_DIFFERENCE + 1))
 
-    def add(self, symbols: MotionSymbols, previous: MotionSymbols | None) -> None:
-        """Counts one frame's symbols."""
+    def add(self, symbols: MotionSymbols, previous: MotionSymbols | None, weight: float = 1.0) -> None:
+        """Counts one frame's symbols, each `weight` times."""
 
         def exchange(values: IntArray | None, index: IntArray) -> IntArray:
             assert values is not None
-            np.add.at(self.values, (index, values + MAX_DIFFERENCE), 1)
+            np.add.at(self.values, (index, values + MAX_DIFFERENCE), weight)
             return values
 
         walk(exchange, symbols.splits[0].shape, symbols, previous)
@@ -54,7 +58,7 @@ class Counts:
         return TableSet.stack([_table(counts) for counts in self.values])
 
 
-def _table(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _table(counts: NDArray[np.float64]) -> NDArray[np.int64]:
     """Frequencies of one table (2R + 2,), with the smallest radius that leaves out less than TAIL."""
     centre = len(counts) // 2
     outside = counts.sum() - np.array([counts[centre - r : centre + r + 1].sum() for r in range(MAX_RADIUS + 1)])
@@ -64,17 +68,16 @@ def _table(counts: NDArray[np.int64]) -> NDArray[np.int64]:
     return quantize_pmf(np.append(kept, outside[radius] + PRIOR))
 
 
-def fields(shots: Iterable[Shot], frames: int = FRAMES) -> Iterator[tuple[NDArray[np.int16], bool]]:
-    """Motion fields of successive frames, each with whether it follows the one before."""
-    for number, shot in enumerate(shots):
-        crf, lmbda = RATES[number % len(RATES)]
+def fields(shots: Iterable[Shot], frames: int = FRAMES) -> Iterator[tuple[NDArray[np.int16], bool, float]]:
+    """Motion fields of successive frames, each with whether it follows the one before, and what it counts."""
+    for shot, (crf, lmbda) in itertools.product(shots, RATES):
         start = (len(shot.frames) - frames) // 2
         found = None
         luma = shot.luma[start : start + frames]
         for reference, current in zip(coded(shot.frames[start : start + frames], crf), luma[1:], strict=False):
             follows = found is not None
             found = search(reference, current, lmbda, found)
-            yield found, follows
+            yield found, follows, (lmbda / RATES[0][1]) ** SHARE
 
 
 def coded(frames: Frames, crf: int) -> Frames:
@@ -94,13 +97,13 @@ def coded(frames: Frames, crf: int) -> Frames:
     return np.stack(decoded)[:, :height]
 
 
-def count(found: Iterable[tuple[NDArray[np.int16], bool]]) -> Counts:
+def count(found: Iterable[tuple[NDArray[np.int16], bool, float]]) -> Counts:
     """Counts over fields as `fields` gives them."""
     counts = Counts()
     previous = None
-    for field, follows in found:
+    for field, follows, weight in found:
         symbols = to_symbols(field)
-        counts.add(symbols, previous if follows else None)
+        counts.add(symbols, previous if follows else None, weight)
         previous = symbols
     return counts
 

@@ -19,7 +19,7 @@ from nacre.tools.shots import Shot
 
 GRID = 16  # crops begin at multiples of this, so that blocks and chroma samples stay whole
 BLOCK = 8
-SEARCH_LAMBDA = 8.0  # of the motion that training sees, bits against absolute differences
+SEARCH_LAMBDA = 128.0  # of the motion that training sees, bits against squared differences
 
 
 class Rollout(NamedTuple):
