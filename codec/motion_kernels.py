@@ -25,7 +25,7 @@ _COLUMNS = np.uintp(8)
 _MAX_DIFFERENCE = 2 * MAX_VECTOR
 # What the tables of nacre.tools.motion_tables make of a component, by its magnitude, and of a split, about.
 _BITS = np.append(0.5, 3.5 + np.log2(np.arange(1, _MAX_DIFFERENCE + 1))).astype(np.float32)
-_WHOLE_BITS, _SPLIT_BITS = np.float32(0.5), np.float32(1.0)
+_WHOLE_BITS, _SPLIT_BITS = np.float32(0.4), np.float32(1.8)
 _NEARLY_BITS = np.float32(8)
 _REACH = 16  # how far outside a block's samples may begin; MARGIN less a step of the refinement and half samples
 
