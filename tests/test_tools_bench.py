@@ -91,3 +91,10 @@ def test_the_quality_for_a_rate() -> None:
     tried = (quality, min(quality + 1.0, 100.0))
     sizes = [8 * sum(len(codec.encode(f, q)) for f in frames) / (2 * frame[..., 0].size) for q in tried]
     assert quality in (0.0, 100.0) or sizes[0] <= 0.5 < sizes[1]
+
+
+def test_a_short_clip_is_shown_to_and_fro() -> None:
+    frames = np.arange(4, dtype=np.uint8)[:, None, None]
+    assert bench.to_and_fro(frames, 9).ravel().tolist() == [0, 1, 2, 3, 2, 1, 0, 1, 2]
+    assert bench.to_and_fro(frames, 3).ravel().tolist() == [0, 1, 2, 3]
+    assert bench.to_and_fro(frames[:1], 3).ravel().tolist() == [0, 0, 0]
