@@ -20,6 +20,7 @@ Vectors = NDArray[np.int32]
 _Index = np.unsignedinteger[Any]
 
 MARGIN = 24
+WHOLE = 16  # choice of a block that is not split
 _SIZE = 8
 _COLUMNS = np.uintp(8)
 _MAX_DIFFERENCE = 2 * MAX_VECTOR
@@ -309,6 +310,7 @@ def merge(
     halves: Samples,
     children: Vectors,
     child_costs: Samples,
+    child_choice: NDArray[np.uint8],
     extra: Vectors,
     size: int,
     weight: float,
@@ -321,11 +323,11 @@ def merge(
 ) -> None:
     """One level of the quadtree from the bottom: for each block, whether it is split, and its vector.
 
-    children (2, 2h, 2w) and child_costs (2h, 2w): vectors and costs (distortion and weighted bits, without those of
-    the vector itself) of blocks of `size` blocks of 8x8; extra (2, h, w): another candidate for the whole. vectors (2,
-    h, w) and costs (h, w) become the same of the blocks of 2 * size; choice (h, w): 16 where a block is not split,
-    otherwise bits 0..3 say which children become leaves with the block's own vector. chained: the blocks are the roots,
-    whose vectors are coded as differences from the left neighbour's.
+    children (2, 2h, 2w), child_costs and child_choice (2h, 2w): vectors, costs (distortion and weighted bits, without
+    those of the vector itself) and choices of blocks of `size` blocks of 8x8; extra (2, h, w): another candidate for
+    the whole. vectors (2, h, w), costs and choice (h, w) become the same of the blocks of 2 * size; choice is WHOLE
+    where a block is not split, otherwise bits 0..3 say which children become leaves with the block's own vector.
+    chained: the blocks are the roots, whose vectors are coded as differences from the left neighbour's.
 
     Where one vector for the whole is nearly best, those around it are tried, too.
     """
@@ -359,20 +361,29 @@ def merge(
                     whole, split, leaves = weight * (_WHOLE_BITS + bits), weight * (_SPLIT_BITS + bits), 0
                     for k in range(4):
                         y, x = 2 * row + k // 2, 2 * column + k % 2
-                        same = _block_difference(current, halves, y, x, size, dy, dx)
                         own = child_costs[y, x] + weight * _vector_bits(children[0, y, x] - dy, children[1, y, x] - dx)
+                        if dy == children[0, y, x] and dx == children[1, y, x] and child_choice[y, x] == WHOLE:
+                            same = child_costs[y, x]
+                            if size > 1:
+                                same -= weight * _WHOLE_BITS
+                        else:
+                            # from there on it can make neither the whole nor this child better
+                            enough = max(least - whole, own)
+                            same = _block_difference(current, halves, y, x, size, dy, dx, enough)
                         whole += same
                         same += weight * _vector_bits(0, 0)
                         split += min(same, own)
                         if same < own:
                             leaves |= 1 << k
+                        if whole >= least and split >= best:
+                            break
                     if whole < least:
                         least = whole
                         best_whole[0], best_whole[1] = dy, dx
                     if min(whole, split) < best:
                         best = min(whole, split)
                         vectors[0, row, column], vectors[1, row, column] = dy, dx
-                        choice[row, column] = 16 if whole <= split else leaves
+                        choice[row, column] = WHOLE if whole <= split else leaves
             costs[row, column] = best
 
 
@@ -389,10 +400,10 @@ def inherit(
     for row in range(start, stop):
         for column in range(vectors.shape[2]):
             for k in range(4):
-                if choice[row, column] == 16 or choice[row, column] >> k & 1:
+                if choice[row, column] == WHOLE or choice[row, column] >> k & 1:
                     y, x = 2 * row + k // 2, 2 * column + k % 2
                     children[0, y, x], children[1, y, x] = vectors[0, row, column], vectors[1, row, column]
-                    child_choice[y, x] = 16
+                    child_choice[y, x] = WHOLE
 
 
 @compiled
@@ -409,11 +420,13 @@ def _add(candidates: Vectors, count: int, dy: int, dx: int) -> int:
 
 @compiled
 def _block_difference(
-    current: Samples, halves: Samples, row: int, column: int, size: int, dy: int, dx: int
+    current: Samples, halves: Samples, row: int, column: int, size: int, dy: int, dx: int, enough: np.float32
 ) -> np.float32:
-    """Sum of squared differences of a block of size * size blocks of 8x8."""
+    """Sum of squared differences of a block of size * size blocks of 8x8, or a part of it that is at least `enough`."""
     total = np.float32(0)
     for y in range(row * size, (row + 1) * size):
         for x in range(column * size, (column + 1) * size):
             total += _quarter_difference(current, halves, y, x, dy, dx)
+            if total >= enough:
+                return total
     return total
