@@ -109,7 +109,7 @@ class GopEncoder:
                 if not self._overflowed:
                     self._overflowed = True
                     msg = f"frame {item.number} has {bits} bits at the lowest quality, the buffer holds {limit}"
-                    warn(msg, UserWarning, stacklevel=4)
+                    warn(msg, UserWarning, stacklevel=5)
                 return steps, coded
 
 

@@ -56,7 +56,7 @@ class GopWorkers:
         self._stopping = False
         self._entries: SimpleQueue[_Entry | None] | None = None  # of the GOP that frames are being added to
         self._threads: list[threading.Thread] = []
-        self._clocks: list[Stopwatch] = []
+        self._worked = Stopwatch()  # the sum of the threads that have ended
         self._waited = 0.0
 
     def add(self, item: PlannedFrame) -> Future[FrameUnit]:
@@ -87,9 +87,10 @@ class GopWorkers:
         self._stopping = True
         self.end()
         for thread in self._threads:
-            thread.join()
-        self._stopwatch.charge(self._waited, self._clocks)
-        self._clocks, self._waited = [], 0.0
+            if thread is not threading.current_thread():
+                thread.join()
+        self._stopwatch.charge(self._waited, [self._worked])
+        self._waited = 0.0
 
     def _begin(self) -> None:
         self.end()
@@ -99,15 +100,14 @@ class GopWorkers:
             self._running += 1
         self._waited += time.perf_counter() - start
         self._threads = [thread for thread in self._threads if thread.is_alive()]
-        self._entries, clock = SimpleQueue(), Stopwatch()
-        self._clocks.append(clock)
+        self._entries = SimpleQueue()
         # a daemon, for an encoder that is never closed must not keep the process from its end
-        thread = threading.Thread(target=self._code, args=(self._entries, clock), name="nacre GOP", daemon=True)
-        self._threads.append(thread)
+        thread = threading.Thread(target=self._code, args=(self._entries,), name="nacre GOP", daemon=True)
         thread.start()
+        self._threads.append(thread)
 
-    def _code(self, entries: SimpleQueue[_Entry | None], clock: Stopwatch) -> None:
-        encoder = GopEncoder(self._plan, self._size)
+    def _code(self, entries: SimpleQueue[_Entry | None]) -> None:
+        encoder, clock = GopEncoder(self._plan, self._size), Stopwatch()
         trouble: BaseException | None = None
         while (entry := entries.get()) is not None:
             item, future = entry
@@ -120,5 +120,7 @@ class GopWorkers:
             if trouble is not None:
                 future.set_exception(trouble)
         with self._changed:
+            for part, seconds in clock.seconds.items():
+                self._worked.seconds[part] += seconds
             self._running -= 1
             self._changed.notify_all()

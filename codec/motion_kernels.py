@@ -20,7 +20,7 @@ Vectors = NDArray[np.int32]
 _Index = np.unsignedinteger[Any]
 
 MARGIN = 24
-WHOLE = 16  # choice of a block that is not split
+_WHOLE = 16  # choice of a block that is not split
 _SIZE = 8
 _COLUMNS = np.uintp(8)
 _MAX_DIFFERENCE = 2 * MAX_VECTOR
@@ -310,7 +310,6 @@ def merge(
     halves: Samples,
     children: Vectors,
     child_costs: Samples,
-    child_choice: NDArray[np.uint8],
     extra: Vectors,
     size: int,
     weight: float,
@@ -323,10 +322,10 @@ def merge(
 ) -> None:
     """One level of the quadtree from the bottom: for each block, whether it is split, and its vector.
 
-    children (2, 2h, 2w), child_costs and child_choice (2h, 2w): vectors, costs (distortion and weighted bits, without
-    those of the vector itself) and choices of blocks of `size` blocks of 8x8; extra (2, h, w): another candidate for
-    the whole. vectors (2, h, w), costs and choice (h, w) become the same of the blocks of 2 * size; choice is WHOLE
-    where a block is not split, otherwise bits 0..3 say which children become leaves with the block's own vector.
+    children (2, 2h, 2w) and child_costs (2h, 2w): vectors and costs (distortion and weighted bits, without those of
+    the vector itself) of blocks of `size` blocks of 8x8; extra (2, h, w): another candidate for the whole. vectors (2,
+    h, w) and costs (h, w) become the same of the blocks of 2 * size; choice (h, w) is 16 where a block is not split,
+    otherwise bits 0..3 say which children become leaves with the block's own vector.
     chained: the blocks are the roots, whose vectors are coded as differences from the left neighbour's.
 
     Where one vector for the whole is nearly best, those around it are tried, too.
@@ -362,10 +361,8 @@ def merge(
                     for k in range(4):
                         y, x = 2 * row + k // 2, 2 * column + k % 2
                         own = child_costs[y, x] + weight * _vector_bits(children[0, y, x] - dy, children[1, y, x] - dx)
-                        if dy == children[0, y, x] and dx == children[1, y, x] and child_choice[y, x] == WHOLE:
+                        if size == 1 and dy == children[0, y, x] and dx == children[1, y, x]:
                             same = child_costs[y, x]
-                            if size > 1:
-                                same -= weight * _WHOLE_BITS
                         else:
                             # from there on it can make neither the whole nor this child better
                             enough = max(least - whole, own)
@@ -383,7 +380,7 @@ def merge(
                     if min(whole, split) < best:
                         best = min(whole, split)
                         vectors[0, row, column], vectors[1, row, column] = dy, dx
-                        choice[row, column] = WHOLE if whole <= split else leaves
+                        choice[row, column] = _WHOLE if whole <= split else leaves
             costs[row, column] = best
 
 
@@ -400,10 +397,10 @@ def inherit(
     for row in range(start, stop):
         for column in range(vectors.shape[2]):
             for k in range(4):
-                if choice[row, column] == WHOLE or choice[row, column] >> k & 1:
+                if choice[row, column] == _WHOLE or choice[row, column] >> k & 1:
                     y, x = 2 * row + k // 2, 2 * column + k % 2
                     children[0, y, x], children[1, y, x] = vectors[0, row, column], vectors[1, row, column]
-                    child_choice[y, x] = WHOLE
+                    child_choice[y, x] = _WHOLE
 
 
 @compiled

@@ -138,7 +138,7 @@ def _quadtree(current: Samples, halves: Samples, found: list[Vectors], lmbda: fl
     # of the quadtree's best vectors where those above a block are not known yet
     levels = [found[0], *(np.empty_like(vectors) for vectors in found[1:])]
     costs = [np.empty(vectors.shape[1:], np.float32) for vectors in levels]
-    choices = [np.full(vectors.shape[1:], kernels.WHOLE, np.uint8) for vectors in levels]
+    choices = [np.empty(vectors.shape[1:], np.uint8) for vectors in levels]
     parts = [(rows.start >> level, rows.stop >> level) for level in range(_LEVELS)]
     kernels.quarter_search(current, halves, found[1], lmbda, MAX_VECTOR, levels[0], costs[0], *parts[0])
     for level in range(_LEVELS - 1):
@@ -147,7 +147,6 @@ def _quadtree(current: Samples, halves: Samples, found: list[Vectors], lmbda: fl
             halves,
             levels[level],
             costs[level],
-            choices[level],
             found[level + 1],
             1 << level,
             lmbda,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 
@@ -70,6 +72,9 @@ class SequenceEncoder:
             self._control = RateControl(plan.goal, rate, plan.gop, info.width * info.height, INTRA_BONUS)
         self._gop = GopEncoder(plan, size, self._control)
         self._workers = side_by_side and GopWorkers(*side_by_side, coder, plan, size, stopwatch)
+        if self._workers is not None:
+            # threads of an encoder that is never closed end with it, and before the interpreter does
+            weakref.finalize(self, self._workers.finish)
         self._due: deque[Future[FrameUnit] | PacketUnit] = deque()
         self.frames = 0
         """Frames given so far."""
@@ -85,20 +90,23 @@ class SequenceEncoder:
     def write(self, frame: Frame) -> None:
         """Code the next frame, now or when its turn comes; raises also what the coding of a frame before has raised."""
         with self._stopwatch.part("rest"):
+            key = frame.key or self._since in (0, self._plan.gop)
+            draft = self._checked(frame, key=key)
             planes = pad(frame.planes)
             with self._stopwatch.part("motion"):
                 cut = self._cuts is not None and self._cuts.is_cut(planes.luma)
-            item = PlannedFrame(frame, planes, self.frames, cut or frame.key or self._since in (0, self._plan.gop))
-            self._check(item)
+            key = key or cut
             if self._workers is None:
+                item = PlannedFrame(frame, planes, self.frames, key)
                 self._put(self._gop.code(item, self._coder, self._stopwatch))
+                self._go_on(replace(draft, key=key))
             else:
                 # the caller may use its arrays for the next frame
                 own = Planes(*(np.array(plane) for plane in planes))
-                self._due.append(self._workers.add(item._replace(planes=own)))
+                item = PlannedFrame(replace(frame, planes=own), own, self.frames, key)
+                self._due.append(self._workers.add(item))
+                self._go_on(replace(draft, key=key))
                 self._write_done()
-        self._since = 1 if item.key else self._since + 1
-        self.frames += 1
 
     def packet(self, unit: PacketUnit) -> None:
         """Write a packet of a track, behind the frames given before it."""
@@ -111,8 +119,11 @@ class SequenceEncoder:
         with self._stopwatch.part("rest"):
             if self._workers is not None:
                 self._workers.end()
-                for due in self._due:
-                    self._put(due if isinstance(due, PacketUnit) else self._workers.wait(due))
+                while self._due:
+                    due = self._due[0]
+                    unit = due if isinstance(due, PacketUnit) else self._workers.wait(due)
+                    self._due.popleft()
+                    self._put(unit)
                 self._workers.finish()
             self._writer.close()
 
@@ -121,12 +132,11 @@ class SequenceEncoder:
         if self._workers is not None:
             self._workers.finish()
 
-    def _check(self, item: PlannedFrame) -> None:
-        """Raise InputError for a frame that is not due, before anything is done for it."""
-        frame = item.frame
+    def _checked(self, frame: Frame, *, key: bool) -> FrameUnit:
+        """The frame's unit but for its code; InputError for a frame that is not due."""
         unit = FrameUnit(
-            key=item.key,
-            number=item.number,
+            key=key,
+            number=self.frames,
             timestamp=frame.pts,
             duration=frame.duration,
             quality=0,
@@ -135,19 +145,24 @@ class SequenceEncoder:
             payload=b"",
         )
         pack_frame(unit, self._before, self._header)
-        self._before = unit
+        return unit
+
+    def _go_on(self, draft: FrameUnit) -> None:
+        """The frame was taken: the next one comes behind it."""
+        self._before = draft
+        self._since = 1 if draft.key else self._since + 1
+        self.frames += 1
 
     def _write_done(self) -> None:
         """Write what is ready and has nothing before it that is not."""
         while self._due:
             first = self._due[0]
-            if isinstance(first, PacketUnit):
-                self._put(first)
-            elif first.done():
-                self._put(first.result())
-            else:
-                return
+            if isinstance(first, Future):
+                if not first.done():
+                    return
+                first = first.result()
             self._due.popleft()
+            self._put(first)
 
     def _put(self, unit: FrameUnit | PacketUnit) -> None:
         if isinstance(unit, PacketUnit):

@@ -193,9 +193,11 @@ class VideoEncoder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._closed = True
-        if self._encoder is not None:
-            self._encoder.abandon()
-        self._stack.__exit__(kind, error, trace)
+        try:
+            if self._encoder is not None:
+                self._encoder.abandon()
+        finally:
+            self._stack.__exit__(kind, error, trace)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import subprocess
+import sys
 import threading
 import time
+import weakref
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -143,6 +147,71 @@ def test_an_encoder_given_up_leaves_no_thread_and_no_file(tmp_path: Path) -> Non
         interrupted()
     assert not workers()
     assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_that_is_never_closed_does_not_trouble_the_process() -> None:
+    script = (
+        "import io, sys, numpy as np, nacre\n"
+        f"encoder = nacre.VideoEncoder(io.BytesIO(), 320, 192, 25, weights={str(TINY_VIDEO)!r}, profile='tiny',"
+        " gop=3, threads=2)\n"
+        "for number in range(7):\n"
+        "    encoder.write(np.random.default_rng(number).integers(0, 256, (288, 320), np.uint8))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_encoder_that_is_dropped_leaves_no_thread() -> None:
+    encoder = nacre.VideoEncoder(io.BytesIO(), WIDTH, HEIGHT, 25, **OPTIONS)
+    write_all(encoder)
+    del encoder
+    gc.collect()
+    assert not workers()
+
+
+def test_frames_that_wait_are_held_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    encode = FrameCoder.encode
+
+    def held_up(self: FrameCoder, *arguments: Any) -> Any:
+        assert go_on.wait(30)
+        return encode(self, *arguments)
+
+    monkeypatch.setattr(FrameCoder, "encode", held_up)
+    with nacre.VideoEncoder(io.BytesIO(), WIDTH, HEIGHT, 25, **OPTIONS) as encoder:
+        given = []
+        for number in range(5):
+            planes = scene(number)
+            given.append(weakref.ref(planes.luma))
+            encoder.write(planes)
+            del planes
+        gc.collect()
+        held = [luma() is not None for luma in given]
+        go_on.set()
+    assert not any(held)
+
+
+def test_a_frame_whose_coding_failed_may_be_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    encode = FrameCoder.encode
+    fails = {1}
+
+    def broken(self: FrameCoder, frame: Planes, *arguments: Any) -> Any:
+        number = int(frame.luma[0, 0])
+        if number in fails:
+            fails.remove(number)
+            msg = "the network is down"
+            raise nacre.BackendError(msg)
+        return encode(self, frame, *arguments)
+
+    monkeypatch.setattr(FrameCoder, "encode", broken)
+    file = io.BytesIO()
+    with nacre.VideoEncoder(file, WIDTH, HEIGHT, 25, low_delay=True, **OPTIONS) as encoder:
+        encoder.write(Frame(scene(0), 0, 1))
+        with pytest.raises(nacre.BackendError):
+            encoder.write(Frame(scene(1), 1, 1))
+        encoder.write(Frame(scene(1), 1, 1))
+    units = [unit for unit in SequenceReader(io.BytesIO(file.getvalue())) if isinstance(unit, FrameUnit)]
+    assert [unit.number for unit in units] == [0, 1]
 
 
 def test_waiting_is_charged_to_what_was_waited_for() -> None:
