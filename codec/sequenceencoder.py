@@ -156,13 +156,12 @@ class SequenceEncoder:
     def _write_done(self) -> None:
         """Write what is ready and has nothing before it that is not."""
         while self._due:
-            first = self._due[0]
-            if isinstance(first, Future):
-                if not first.done():
-                    return
-                first = first.result()
+            due = self._due[0]
+            if isinstance(due, Future) and not due.done():
+                return
+            unit = due.result() if isinstance(due, Future) else due
             self._due.popleft()
-            self._put(first)
+            self._put(unit)
 
     def _put(self, unit: FrameUnit | PacketUnit) -> None:
         if isinstance(unit, PacketUnit):
