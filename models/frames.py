@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nacre.models.rounding import round_ste
 from nacre.models.transforms import PATCH, PIXEL_CENTRE, PIXEL_SCALE
 
 LUMA_CHANNELS = PATCH * PATCH
@@ -47,5 +48,5 @@ def to_planes(patches: Tensor) -> Planes:
 
 
 def round_planes(planes: Planes) -> Planes:
-    """Samples as a decoder keeps them: integers 0..255, in float."""
-    return Planes(planes.luma.round().clamp(0, 255), planes.chroma.round().clamp(0, 255))
+    """Samples as a decoder keeps them: integers 0..255, in float; the gradient passes straight through the rounding."""
+    return Planes(round_ste(planes.luma).clamp(0, 255), round_ste(planes.chroma).clamp(0, 255))

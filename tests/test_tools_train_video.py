@@ -205,6 +205,32 @@ def test_a_prior_is_added(
     assert "has networks of other widths" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("small")
+def test_a_cascade_tells_a_frame_what_it_costs_its_successor(shards: Path, tmp_path: Path) -> None:
+    rollout = stack([crop(sequence(load_shots(shards, minimum=SIDE)[0][0], tmp_path), 0, 2, 0, 0, 128)])
+    model = train_video.VideoModel(train_video.INTRA, train_video.PREDICTED)
+    cpu, quality, lmbda = torch.device("cpu"), torch.tensor([50.0]), torch.tensor([0.01])
+    offsets = training_offsets(0.3)
+    first, _, _, _ = model.code(rollout.planes(0, cpu), None, quality, lmbda, offsets, hard=False)
+    weight = model.intra.synthesis.head.weight
+    for reference, told in ((first, True), (first.detached(), False)):
+        moved = reference.moved(rollout.fields[:, 0])
+        _, cost, _, _ = model.code(rollout.planes(1, cpu), moved, quality, lmbda, offsets, hard=False)
+        (gradient,) = torch.autograd.grad(cost.sum(), [weight], allow_unused=True, retain_graph=True)
+        assert (gradient is not None and bool(gradient.abs().max() > 0)) is told
+    exact = first.detached().moved(rollout.fields[:, 0]).planes
+    assert all(torch.equal(*pair) for pair in zip(first.moved(rollout.fields[:, 0]).planes, exact, strict=True))
+
+
+@pytest.mark.usefixtures("small")
+def test_steps_of_two_frames(shards: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = ["--data", str(shards), "--out", str(out), "--batch", "1", "--crop", "128", "--threads", "1"]
+    arguments += ["--frames", "3", "--motion", str(tmp_path / "motion"), "--cascade", "2", "--stills", "not-read"]
+    assert train_video.main([*arguments, "--minutes", "0.03"]) == 0
+    assert torch.load(out / "state.pt")["step"] > 1
+
+
 def test_a_new_run_says_where_it_begins(shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         train_video.parse(["--data", str(shards), "--out", str(tmp_path / "run"), "--minutes", "1"])

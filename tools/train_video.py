@@ -1,8 +1,9 @@
 """Train the video model within minutes: ``python -m nacre.tools.train_video --data FOLDER --out runs/NAME``.
 
 Sequences of a few frames are coded one after the other, each frame with a step of its own, each from the frame before
-as the decoder has it: rounded, without a gradient. Intra frames begin as a trained network, predicted frames as a block
-transform of residuals. ``--only predicted.`` leaves the intra network as it is.
+as the decoder has it: rounded, without a gradient; with ``--cascade N``, steps are of N frames, and gradients pass from
+frame to frame within them. Intra frames begin as a trained network, predicted frames as a block transform of residuals.
+``--only predicted.`` leaves the intra network as it is.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nacre.bitstream.errors import NacreError
+from nacre.models.compensation import compensate
 from nacre.models.config import ImageConfig, quality_to_lambda
 from nacre.models.frame_start import add_prior, intra_from_stills, predicted_start
 from nacre.models.frames import Planes, round_planes, to_patches, to_planes
@@ -54,8 +56,14 @@ class Decoded(NamedTuple):
     prior: Tensor | None
 
     def moved(self, fields: NDArray[np.int16]) -> Decoded:
-        """With planes that predict the next frame."""
+        """With planes that predict the next frame; slower where a gradient is to pass."""
+        if self.planes.luma.requires_grad:
+            return self._replace(planes=compensate(self.planes, torch.from_numpy(fields).to(self.planes.luma.device)))
         return self._replace(planes=predict(self.planes, fields))
+
+    def detached(self) -> Decoded:
+        """Without a gradient."""
+        return Decoded(Planes(*(plane.detach() for plane in self.planes)), self.prior)
 
 
 class VideoModel(nn.Module):
@@ -88,7 +96,7 @@ class VideoModel(nn.Module):
         error = output["x_hat"] - x
         distortion = error.square().mean((1, 2, 3)) * PIXEL_SCALE**2
         root = lmbda.sqrt()
-        planes = round_planes(to_planes(output["x_hat"].detach()))
+        planes = round_planes(to_planes(output["x_hat"]))
         decoded = Decoded(planes, None if before is None else prior_of(output["symbols"]))
         return decoded, rate / root + root * distortion, rate, distortion
 
@@ -175,7 +183,11 @@ class VideoLeg(Leg[VideoModel]):
         if self.reference is None and not self.trains_intra:
             with torch.no_grad():
                 self._code(hard=True)
-        return self._code(hard=False).mean()
+        last = min(self.time + options.cascade, self.rollout.luma.shape[1])
+        costs = [self._code(hard=False).mean() for _ in range(self.time, last)]
+        assert self.reference is not None
+        self.reference = self.reference.detached()
+        return torch.stack(costs).mean()
 
     def _code(self, *, hard: bool) -> Tensor:
         assert self.rollout is not None
@@ -244,6 +256,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--start", type=Path, help="run folder or published weights of video to begin a new leg from")
     parser.add_argument("--motion", type=Path, help="folder where searched motion is kept (default: OUT/motion)")
     parser.add_argument("--frames", type=int, default=6, help="frames of a rollout at the end, 2 at the beginning")
+    parser.add_argument(
+        "--cascade", type=int, default=1, metavar="N", help="frames of a step, with gradients between them"
+    )
     parser.add_argument("--limit", type=int, help="at most so many training shots")
     add_leg_options(parser, batch=4, lr=1.5e-3, rounding=0.3)
     options = parser.parse_args(arguments)
