@@ -8,7 +8,6 @@ from warnings import warn
 
 from nacre.bitstream.frames import MAX_START, FrameUnit
 from nacre.bitstream.header import MAX_QUALITY
-from nacre.clip import Frame
 from nacre.compensation import Field, Planes
 from nacre.framecoder import CodedFrame, FrameCoder, Motion, Previous
 from nacre.rate_control import MAX_QUALITY as BEST
@@ -38,11 +37,12 @@ class SequencePlan:
 
 
 class PlannedFrame(NamedTuple):
-    """A frame as it is to be coded: its planes, padded, its place in the clip, whether it begins a GOP."""
+    """A frame as it is to be coded: its planes, padded, its place and time in the clip, whether it begins a GOP."""
 
-    frame: Frame
     planes: Planes
     number: int
+    timestamp: int
+    duration: int
     key: bool
 
 
@@ -76,8 +76,8 @@ class GopEncoder:
         return FrameUnit(
             key=item.key,
             number=item.number,
-            timestamp=item.frame.pts,
-            duration=item.frame.duration,
+            timestamp=item.timestamp,
+            duration=item.duration,
             quality=steps,
             live_channels=coded.live,
             check=coded.check,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from nacre.bitstream.interpolation import ROOT_BLOCK
 from nacre.compensation import Field, Plane, Planes, compensate
 from nacre.motion_search import means, search
 
@@ -15,7 +16,6 @@ _FOLLOW = 0.25  # share of a frame that is predicted worse than usual in what is
 _ENOUGH = 10_000  # samples of a frame made smaller that motion is searched in
 _MOST_HALVINGS = 3  # sides are multiples of 64, and of 8 then
 _LAMBDA = 128.0  # of the search: sum of squared differences that a bit of motion may cost
-_ROOT_BLOCK = 64
 
 
 class SceneCuts:
@@ -36,7 +36,7 @@ class SceneCuts:
             halvings += 1
         small = means(luma, halvings)
         height, width = small.shape
-        margins = [(0, -side % _ROOT_BLOCK) for side in small.shape]
+        margins = [(0, -side % ROOT_BLOCK) for side in small.shape]
         current, before = np.pad(small, margins, mode="edge"), self._before
         self._before = current
         if before is None:

@@ -96,15 +96,14 @@ class SequenceEncoder:
             with self._stopwatch.part("motion"):
                 cut = self._cuts is not None and self._cuts.is_cut(planes.luma)
             key = key or cut
+            item = PlannedFrame(planes, self.frames, frame.pts, frame.duration, key)
             if self._workers is None:
-                item = PlannedFrame(frame, planes, self.frames, key)
                 self._put(self._gop.code(item, self._coder, self._stopwatch))
                 self._go_on(replace(draft, key=key))
             else:
                 # the caller may use its arrays for the next frame
                 own = Planes(*(np.array(plane) for plane in planes))
-                item = PlannedFrame(replace(frame, planes=own), own, self.frames, key)
-                self._due.append(self._workers.add(item))
+                self._due.append(self._workers.add(item._replace(planes=own)))
                 self._go_on(replace(draft, key=key))
                 self._write_done()
 
