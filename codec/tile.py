@@ -24,6 +24,7 @@ from nacre.effort import DEFAULT_EFFORT, MIN_EFFORT, Effort
 from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
 from nacre.entropy.network import IndexArray, PriorArray
 from nacre.entropy.tables import MAX_SYMBOL, IntArray
+from nacre.fastest import FastestPath
 from nacre.latentcoder import NOT_CODED, Float32Array, LatentCoder, position
 from nacre.picture import Pixels
 from nacre.refine import Coded, Original, Refiner
@@ -31,7 +32,6 @@ from nacre.stopwatch import Stopwatch
 from nacre.weights.store import (
     ANALYSIS,
     HEAVY_ANALYSIS,
-    INT8_ANALYSIS,
     LIGHT_SYNTHESIS,
     REFINEMENT,
     SYNTHESIS,
@@ -60,7 +60,7 @@ class TileCoder:
         self.weights = weights
         self._latent = LatentCoder(weights, threads)
         self._analysis = Graph(weights, _first(weights, HEAVY_ANALYSIS, ANALYSIS), threads)
-        self._fastest_analysis = Graph(weights, _first(weights, INT8_ANALYSIS, ANALYSIS), threads)
+        self._fastest = FastestPath(weights, self._latent, threads)
         self._synthesis = Graph(weights, SYNTHESIS, threads)
         self._light_synthesis = Graph(weights, LIGHT_SYNTHESIS, threads)
         self._refiner = Refiner(Graph(weights, REFINEMENT, threads), self._latent.y_tables)
@@ -94,8 +94,8 @@ class TileCoder:
 
         go_on: asked between refinements; False ends them.
         """
-        payload, check, _ = self._encode(pixels, quality, stopwatch, effort, go_on, ["symbols"])
-        return payload, check
+        chosen, _ = self._choose(pixels, quality, stopwatch, effort, go_on, reconstruct=False)
+        return self._code(chosen, quality, y_grid(*pixels.shape[1::-1]), stopwatch)
 
     def encode_and_reconstruct(
         self,
@@ -107,45 +107,60 @@ class TileCoder:
     ) -> tuple[bytes, int, Pixels]:
         """As `encode`, and the pixels (H, W, 3) that a decoder makes of it."""
         height, width = pixels.shape[:2]
-        payload, check, (y_hat,) = self._encode(pixels, quality, stopwatch, effort, go_on, ["symbols", "y_hat"])
+        chosen, y_hat = self._choose(pixels, quality, stopwatch, effort, go_on, reconstruct=True)
+        payload, check = self._code(chosen, quality, y_grid(width, height), stopwatch)
+        assert y_hat is not None
         return payload, check, self._synthesize(y_hat, quality, height, width, stopwatch)
 
-    def _encode(
+    def _choose(
         self,
         pixels: Pixels,
         quality: int,
         stopwatch: Stopwatch,
         effort: Effort,
         go_on: Callable[[], bool],
-        outputs: list[str],
-    ) -> tuple[bytes, int, list[Float32Array]]:
-        """Bytes, check, and the outputs of the context graph behind the first, which is `symbols`."""
+        *,
+        reconstruct: bool,
+    ) -> tuple[TileSymbols, Float32Array | None]:
+        """The symbols of pixels, and y_hat (1, C, h, w) where it is asked for."""
         height, width = pixels.shape[:2]
-        latent, live = self._latent, self.live_channels(quality)
-        skip, row = self.weights.skip_threshold, latent.row(quality)
-        rows, columns = y_grid(width, height)
+        grid = y_grid(width, height)
         with stopwatch.part("colour"):
             padded = _pad(pixels)
+        latent = self._latent
+        if effort.fastest and self._fastest.there:
+            chosen = self._fastest.choose(padded, grid, quality, stopwatch)
+            if not reconstruct:
+                return chosen, None
+            with stopwatch.part("entropy networks"):
+                return chosen, latent.latent(chosen, *y_grid(*padded_size(width, height)))
         with stopwatch.part("analysis"):
-            analysis = self._fastest_analysis if effort.fastest else self._analysis
-            y, z = analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": position(quality)})
+            y, z = self._analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": position(quality)})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
-            index = latent.scale(z_symbols, row)
-            rounding = latent.rounding(index, live, rows, columns)
+            index = latent.scale(z_symbols, latent.row(quality))
+            rounding = latent.rounding(index, latent.live_channels(quality), *grid)
             if not effort.updates:
-                symbols, *others = latent.choose(outputs, y, z, rounding)
+                symbols, *others = latent.choose(["symbols", "y_hat"][: 1 + reconstruct], y, z, rounding)
         if effort.updates:
             with stopwatch.part("refinement"):
                 original = Original.of(padded, height, width, position(quality))
                 symbols, *others = self._refine(y, z, index, rounding, original, effort.updates, go_on)
         np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
-        coded = symbols[0, :, :rows, :columns].astype(np.int16)
+        return TileSymbols(z_symbols, symbols[0].astype(np.int16), index), others[0] if reconstruct else None
+
+    def _code(
+        self, chosen: TileSymbols, quality: int, grid: tuple[int, int], stopwatch: Stopwatch
+    ) -> tuple[bytes, int]:
+        """The range coder's bytes of symbols, which are 0 beyond `grid`, and their check."""
+        latent = self._latent
+        live, skip = latent.live_channels(quality), self.weights.skip_threshold
+        coded = np.s_[:, : grid[0], : grid[1]]
+        y, index = chosen.y[coded], chosen.scale_index[coded]
         with stopwatch.part("coder"):
-            data = encode_tile(
-                z_symbols, coded, index[:, :rows, :columns], row, latent.z_tables, latent.y_tables, live, skip
-            )
-            return data, symbols_check(z_symbols, coded[:live]), others
+            row = latent.row(quality)
+            data = encode_tile(chosen.z, y, index, row, latent.z_tables, latent.y_tables, live, skip)
+            return data, symbols_check(chosen.z, y[:live])
 
     def _refine(
         self,

@@ -178,20 +178,20 @@ class SymbolEncoder:
             msg = f"symbol is {bad}, legal range {-MAX_SYMBOL}..{MAX_SYMBOL}"
             raise InputError(msg)
         order, groups = _group(table_index, tables)
-        radii = tables.radii.take(table_index.take(order))
         entries = symbols.take(order).astype(np.int32, copy=False)
-        entries += radii
-        escaped = np.flatnonzero(entries.view(np.uint32) > (2 * radii).view(np.uint32))  # negative ones are large there
-        firsts = [0] * (len(groups) + 1)  # of the escapes of each group
-        if escaped.size:
-            firsts = np.searchsorted(escaped, [start for _, start, _ in groups] + [order.size]).tolist()
-            radius = radii.take(escaped)
-            values, bits = _escapes(entries.take(escaped) - radius, radius, firsts)
-            entries[escaped] = 2 * radius + 1
-        for (table, start, stop), (first, last) in zip(groups, pairwise(firsts), strict=True):
-            self._coder.encode(entries[start:stop], tables.prepared(table, self._engine.model))
-            if first < last:
-                self._coder.encode_bits(values[2 * first : 2 * last], bits[2 * first : 2 * last])
+        radii = tables.radii.tolist()
+        starts = [start for _, start, _ in groups]
+        reaches = np.maximum.reduceat(np.abs(entries), starts).tolist() if groups else []
+        for (table, start, stop), reach in zip(groups, reaches, strict=True):
+            group, radius = entries[start:stop], radii[table]
+            escaped = np.flatnonzero(np.abs(group) > radius) if reach > radius else None
+            far = None if escaped is None else group.take(escaped)
+            group += radius
+            if escaped is not None:
+                group[escaped] = 2 * radius + 1
+            self._coder.encode(group, tables.prepared(table, self._engine.model))
+            if far is not None:
+                self._coder.encode_bits(*_escapes(far, radius))
 
     def finish(self) -> bytes:
         """All that was coded, little-endian words without the zero bytes at the end; b"" where nothing was."""
@@ -261,21 +261,14 @@ class SymbolDecoder:
             raise FormatError(msg)
 
 
-def _escapes(symbols: Int32Array, radii: IntArray, firsts: list[int]) -> tuple[Int32Array, Int32Array]:
-    """Raw values and how many bits each has: of every group of escaped symbols (n,) all lengths, then all payloads.
-
-    firsts: where each group begins, and n.
-    """
-    value = np.abs(symbols) - radii
+def _escapes(symbols: Int32Array, radius: int) -> tuple[Int32Array, Int32Array]:
+    """Raw values and how many bits each has: of escaped symbols (n,) of one table all lengths, then all payloads."""
+    value = np.abs(symbols) - radius
     length = np.frexp(value.astype(np.float64))[1].astype(np.int32)
     top = np.left_shift(np.int32(1), length - 1)
-    counts = np.diff(firsts)
-    place = np.arange(len(symbols)) + np.repeat(firsts[:-1], counts)
-    behind = place + np.repeat(counts, counts)
-    values, bits = np.empty((2, 2 * len(symbols)), np.int32)
-    values[place], bits[place] = length, LENGTH_BITS
-    values[behind], bits[behind] = value - top + np.where(symbols < 0, top, 0), length
-    return values, bits
+    payload = value - top + np.where(symbols < 0, top, 0)
+    lengths_bits = np.full(len(symbols), LENGTH_BITS, np.int32)
+    return np.concatenate([length, payload]).astype(np.int32), np.concatenate([lengths_bits, length])
 
 
 def _group(table_index: IntArray, tables: TableSet) -> tuple[NDArray[np.intp], list[tuple[int, int, int]]]:

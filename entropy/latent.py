@@ -23,10 +23,10 @@ Shape = tuple[int, int, int]
 
 
 class TileSymbols(NamedTuple):
-    """What is decoded of a tile or a frame: z int32 (Cz, hz, wz), y int32 and scale_index uint8 (Cy, hy, wy)."""
+    """What is coded of a tile or a frame: z (Cz, hz, wz), y and scale_index uint8 (Cy, hy, wy)."""
 
-    z: NDArray[np.int32]
-    y: NDArray[np.int32]
+    z: IntArray
+    y: IntArray
     scale_index: IndexArray
 
 

@@ -59,32 +59,49 @@ class ContextSteps(nn.Module):
         self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor, condition: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Symbols and y_hat; condition: (h/2 * w/2, context_width), what is added to the first state."""
-        context = self.context
         channels = target.shape[1]
         state, height, width = self._first_state(z_hat)
         if condition is not None:
             state = state + condition
         targets = self._quarters(target, channels, height, width)
-        offsets = self._quarters(rounding, channels, height, width)
-        symbols, decoded = [target] * 4, [target] * 4
+        thresholds = 0.5 - self._quarters(rounding, channels, height, width)
+        symbols, decoded = self._steps(state, height, width, targets.unbind(), thresholds.unbind(), encoding)
+        return self._whole(symbols, channels, height, width), self._whole(decoded, channels, height, width)
+
+    def _steps(
+        self,
+        state: Tensor,
+        height: int,
+        width: int,
+        targets: Sequence[Tensor],
+        thresholds: Sequence[Tensor],
+        encoding: Tensor | None,
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Symbols and y_hat of each place 2 * dy + dx, (height * width, channels), from the first state.
+
+        thresholds: 1/2 less the rounding offset. encoding: None where it is always 1.
+        """
+        context = self.context
+        symbols, decoded = list(targets), list(targets)
         for step, place in enumerate(STEP_ORDER):
             spatial = state.reshape(1, height, width, -1).permute(0, 3, 1, 2)
             features = context.spatial[step](spatial).permute(0, 2, 3, 1).reshape(height * width, -1)
             hidden = torch.relu(_product(features, context.mix[step]))
             parameters = _product(hidden, context.predict[step])
+            channels = targets[place].shape[-1]
             mean = parameters[:, :channels] if context.step_width else parameters
-            residual = targets[place] - encoding * mean
+            residual = targets[place] - (mean if encoding is None else encoding * mean)
             if context.step_width:
                 step_size = torch.exp(0.5 * torch.tanh(parameters[:, channels:]))
-                residual = residual * (encoding / step_size + (1.0 - encoding))
-            # sign(r) floor(abs(r) + offset) is the integer next to r moved towards 0 by 1/2 - offset
-            threshold = 0.5 - offsets[place]
+                residual = residual * (1.0 / step_size if encoding is None else encoding / step_size + (1.0 - encoding))
+            # sign(r) floor(abs(r) + offset) is the integer next to r moved towards 0 by the threshold
+            threshold = thresholds[place]
             symbol = torch.round(residual - torch.maximum(torch.minimum(residual, threshold), -threshold))
             y_hat = mean + (symbol * step_size if context.step_width else symbol)
             symbols[place], decoded[place] = symbol, y_hat
             if step < len(context.absorb):
                 state = state + _product(y_hat, context.absorb[step])
-        return self._whole(symbols, channels, height, width), self._whole(decoded, channels, height, width)
+        return symbols, decoded
 
     def _first_state(self, z_hat: Tensor) -> tuple[Tensor, int, int]:
         """The state (height * width, C) before the first step, and the sides of its grid at 1/32."""
@@ -117,6 +134,19 @@ class ContextGraph(ContextSteps):
 
     def forward(self, target: Tensor, z_hat: Tensor, rounding: Tensor, encoding: Tensor) -> tuple[Tensor, Tensor]:
         return self.decode(target, z_hat, rounding, encoding)
+
+
+class EncoderContextGraph(ContextSteps):
+    """What ``ContextGraph`` does for an encoder that has no use for y_hat, with the quarters of the grid apart.
+
+    z_hat, and of each place p = 2 * dy + dx of the 2x2 grid, (h/2 * w/2, C), target{p} and threshold{p}, 1/2 less the
+    rounding offset -> symbols{p}. Nothing is moved about: whoever has rows of channels finds the quarters by striding.
+    """
+
+    def forward(self, z_hat: Tensor, *quarters: Tensor) -> tuple[Tensor, ...]:
+        places = len(STEP_ORDER)
+        symbols, _ = self._steps(*self._first_state(z_hat), quarters[:places], quarters[places:], None)
+        return tuple(symbols)
 
 
 def _product(x: Tensor, layer: nn.Module) -> Tensor:
@@ -226,6 +256,23 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
         {"y_hat": grid, "patches": fine, "counted": fine, "gradient": grid},
     )
     return {name: compact(graph) for name, graph in graphs.items()}
+
+
+@torch.no_grad()
+def export_encoder_context(model: ImageModel) -> onnx.ModelProto:
+    """The graph of ``EncoderContextGraph``."""
+    config = model.config
+    places = range(len(STEP_ORDER))
+    quarters = [f"{name}{place}" for name in ("target", "threshold") for place in places]
+    symbols = [f"symbols{place}" for place in places]
+    graph = trace(
+        EncoderContextGraph(model.eval()),
+        (torch.zeros(1, config.hyper_channels, 2, 2), *(torch.zeros(16, config.latent_channels) for _ in quarters)),
+        ("z_hat", *quarters),
+        symbols,
+        {"z_hat": {2: "hz", 3: "wz"}} | {name: {0: "n"} for name in (*quarters, *symbols)},
+    )
+    return compact(graph)
 
 
 def export_scale_decoder(network: IntegerNetwork) -> onnx.ModelProto:

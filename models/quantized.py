@@ -157,7 +157,7 @@ def _levels(weight: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[n
 def export_quantized_analysis(model: ImageModel, crops: Tensor) -> onnx.ModelProto:
     """The graph in 8 bits of the light analysis and the hyper-analysis, calibrated on crops (N, 3, H, W) uint8.
 
-    image uint8 (1, H, W, 3), position (1,) -> y (1, C, H/16, W/16), z (1, Cz, H/64, W/64) rounded and clipped.
+    image uint8 (1, H, W, 3), position (1,) -> y (1, H/16, W/16, C), z (1, Cz, H/64, W/64) rounded and clipped.
     """
     with torch.no_grad():
         return _AnalysisWriter(model, crops).write()
@@ -232,12 +232,12 @@ class _AnalysisWriter:
         for number, block in enumerate(_blocks(analysis.latent_blocks)):
             rows = self._latent_block(rows, sides, block, gains[block], f"latent{number}")
         rows = graph.node("Mul", [rows, gains[analysis]], "y.rows")
-        graph.transpose(graph.reshape(rows, "y.last", 1, sides, channels), "y", 0, 3, 1, 2)
+        graph.reshape(rows, "y", 1, sides, channels)
         self._hyper_analysis(rows, sides)
         return graph.model(
             "analysis_int8",
             [value("image", UINT8, 1, "height", "width", 3), value("position", FLOAT, 1)],
-            [value("y", FLOAT, 1, channels, "h", "w"), value("z", FLOAT, 1, hyper_channels, "hz", "wz")],
+            [value("y", FLOAT, 1, "h", "w", channels), value("z", FLOAT, 1, hyper_channels, "hz", "wz")],
         )
 
     def _write_gains(self, analysis: Analysis) -> dict[nn.Module, str]:

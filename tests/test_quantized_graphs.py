@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ pytest.importorskip("compressai")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 import nacre  # noqa: E402
+from nacre.effort import parse_effort  # noqa: E402
+from nacre.entropy.latent import TileSymbols  # noqa: E402
 from nacre.entropy.network import IntegerLayer, IntegerNetwork  # noqa: E402
 from nacre.metrics import psnr  # noqa: E402
 from nacre.models.context import NOT_CODED  # noqa: E402
-from nacre.models.export import ContextGraph, export_scale_decoder  # noqa: E402
+from nacre.models.export import ContextGraph, export_encoder_context, export_scale_decoder  # noqa: E402
 from nacre.models.image import ImageModel  # noqa: E402
 from nacre.models.quantized import (  # noqa: E402
     WEIGHT_LIMIT,
@@ -31,8 +34,11 @@ from nacre.models.quantized import (  # noqa: E402
     quantize_weight,
 )
 from nacre.models.transforms import normalize  # noqa: E402
+from nacre.stopwatch import Stopwatch  # noqa: E402
+from nacre.tile import TileCoder, TileCoding  # noqa: E402
 from nacre.tools.tiny_model import CONFIG, build, smooth_noise  # noqa: E402
-from nacre.weights.store import INT8_ANALYSIS, MANIFEST  # noqa: E402
+from nacre.weights import store  # noqa: E402
+from nacre.weights.store import ENCODER_CONTEXT, INT8_ANALYSIS, MANIFEST  # noqa: E402
 
 TINY = Path(__file__).parent / "data" / "tiny"
 
@@ -154,8 +160,9 @@ def test_the_analysis_in_8_bits(model: ImageModel, crops: Any, int8: Any, positi
     feed = {"image": image.permute(0, 2, 3, 1).contiguous().numpy(), "position": place.numpy()}
     y, z = session.run(["y", "z"], feed)
     with torch.no_grad():
-        expected = model.analysis(normalize(image.float()), place)
-        z_expected = torch.round(model.hyper_analysis(expected))
+        latent = model.analysis(normalize(image.float()), place)
+        z_expected = torch.round(model.hyper_analysis(latent))
+    expected = latent.permute(0, 2, 3, 1)
     assert np.sqrt(np.mean(np.square(y - expected.numpy()))) < 0.02 * float(expected.std())
     assert z.shape == z_expected.shape
     assert np.array_equal(z, np.rint(z))
@@ -165,14 +172,22 @@ def test_the_analysis_in_8_bits(model: ImageModel, crops: Any, int8: Any, positi
     assert all(w.dtype == np.int8 and w.min() >= -64 and w.max() <= 63 for w in weights)
 
 
-def test_effort_1_takes_the_analysis_in_8_bits(tmp_path: Path, crops: Any, int8: Any) -> None:
-    shutil.copytree(TINY, tmp_path / "tiny")
-    data = int8.SerializeToString()
-    (tmp_path / "tiny" / INT8_ANALYSIS).write_bytes(data)
-    manifest = json.loads((tmp_path / "tiny" / MANIFEST).read_text())
-    manifest["files"][INT8_ANALYSIS] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-    (tmp_path / "tiny" / MANIFEST).write_text(json.dumps(manifest))
-    codec, plain = (nacre.ImageCodec("tiny", 1, folder) for folder in (tmp_path, TINY))
+@pytest.fixture(scope="module")
+def fastest(tmp_path_factory: pytest.TempPathFactory, model: ImageModel, int8: Any) -> Path:
+    """A folder with the tiny weights and the graphs of effort 1."""
+    folder = tmp_path_factory.mktemp("weights")
+    shutil.copytree(TINY, folder / "tiny")
+    manifest = json.loads((folder / "tiny" / MANIFEST).read_text())
+    for name, graph in ((INT8_ANALYSIS, int8), (ENCODER_CONTEXT, export_encoder_context(model))):
+        data = graph.SerializeToString()
+        (folder / "tiny" / name).write_bytes(data)
+        manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    (folder / "tiny" / MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+def test_effort_1_takes_the_fastest_graphs(fastest: Path, crops: Any) -> None:
+    codec, plain = (nacre.ImageCodec("tiny", 1, folder) for folder in (fastest, TINY))
     picture = crops[10].permute(1, 2, 0).contiguous().numpy()
     streams = [codec.encode(picture, 60, effort=1), codec.encode(picture, 60, effort=2)]
     assert streams[1] == plain.encode(picture, 60, effort=2)
@@ -180,3 +195,50 @@ def test_effort_1_takes_the_analysis_in_8_bits(tmp_path: Path, crops: Any, int8:
     fidelities = [psnr(picture, plain.decode_array(stream)) for stream in streams]
     assert fidelities[0] == pytest.approx(fidelities[1], abs=0.2)
     assert len(streams[0]) == pytest.approx(len(streams[1]), rel=0.05)
+
+
+def test_weights_with_one_of_the_fastest_graphs_alone(tmp_path: Path, fastest: Path, crops: Any) -> None:
+    shutil.copytree(fastest / "tiny", tmp_path / "tiny")
+    manifest = json.loads((tmp_path / "tiny" / MANIFEST).read_text())
+    del manifest["files"][ENCODER_CONTEXT]
+    (tmp_path / "tiny" / MANIFEST).write_text(json.dumps(manifest))
+    codec = nacre.ImageCodec("tiny", 1, tmp_path)
+    picture = crops[10].permute(1, 2, 0).contiguous().numpy()
+    assert codec.encode(picture, 60, effort=1) == codec.encode(picture, 60, effort=2)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (17, 33), (64, 100), (100, 64)])
+@pytest.mark.parametrize("quality", [0, 30, 90])  # of which the first two leave channels out
+def test_the_fastest_graphs_choose_what_the_others_choose(
+    fastest: Path, monkeypatch: pytest.MonkeyPatch, crops: Any, size: tuple[int, int], quality: int
+) -> None:
+    """Given the same latent, but for ties; no symbol is where the stream has no place for one."""
+    coder = TileCoder(store.load("tiny", fastest), 1)
+    pixels = crops[11].permute(1, 2, 0).contiguous().numpy()[: size[0], : size[1]]
+
+    def latents(_names: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
+        y, z = coder._analysis.run(["y", "z"], inputs)
+        return [np.ascontiguousarray(y.transpose(0, 2, 3, 1)), z]
+
+    monkeypatch.setattr(coder._fastest._analysis, "run", latents)
+    step = quality * 256
+    coding = TileCoding(*size[::-1], step, coder.live_channels(step), coder.weights.skip_threshold)
+
+    def symbols(level: int) -> TileSymbols:
+        written = coder.encode(pixels, step, Stopwatch(), parse_effort(level))
+        return coder.decode_symbols(*written, coding, Stopwatch())
+
+    first, second = symbols(1), symbols(2)
+    assert np.array_equal(first.z, second.z)
+    assert np.count_nonzero(first.y != second.y) <= 2
+    assert min(quality, *size) < 16 or np.count_nonzero(first.y) > 10
+
+
+def test_effort_1_measures_what_it_writes(fastest: Path, crops: Any) -> None:
+    coder = TileCoder(store.load("tiny", fastest), 1)
+    pixels = crops[9].permute(1, 2, 0).contiguous().numpy()[:50, :90]
+    payload, check, decoded = coder.encode_and_reconstruct(pixels, 15000, Stopwatch(), parse_effort(1))
+    assert (payload, check) == coder.encode(pixels, 15000, Stopwatch(), parse_effort(1))
+    coding = TileCoding(90, 50, 15000, coder.live_channels(15000), coder.weights.skip_threshold)
+    symbols = coder.decode_symbols(payload, check, coding, Stopwatch())
+    assert np.array_equal(coder.reconstruct(symbols, coding, Stopwatch()), decoded)

@@ -16,7 +16,10 @@ from nacre.tools.train import Measure
 
 
 class _GraphAnalysis(nn.Module):
-    """The y of an analysis graph; its z waits for ``_KeptHyperLatent``. All pictures of a batch have one quality."""
+    """The y of a graph of the analysis in 8 bits; its z waits for ``_KeptHyperLatent``.
+
+    All pictures of a batch have one quality.
+    """
 
     def __init__(self, graph: bytes) -> None:
         super().__init__()
@@ -29,7 +32,7 @@ class _GraphAnalysis(nn.Module):
         pairs = [self._session.run(["y", "z"], {"image": image[np.newaxis], "position": place}) for image in images]
         y, z = (torch.from_numpy(np.concatenate(parts)) for parts in zip(*pairs, strict=True))
         self.z = z
-        return y
+        return y.permute(0, 3, 1, 2)
 
 
 class _KeptHyperLatent(nn.Module):

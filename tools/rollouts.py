@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nacre.atomic import open_target
 from nacre.compensation import Planes as ArrayPlanes
 from nacre.compensation import compensate
 from nacre.models.frames import Planes
@@ -63,7 +64,8 @@ def sequence(shot: Shot, cache: Path) -> Sequence:
         for time in range(1, len(luma)):
             found.append(search(luma[time - 1], luma[time], SEARCH_LAMBDA, found[-1] if found else None))
         fields = np.stack(found)[:, :, : height // BLOCK, : width // BLOCK]
-        np.save(path, fields)
+        with open_target(path) as file:  # another run may use the same folder
+            np.save(file, fields)
     return Sequence(np.ascontiguousarray(luma), np.ascontiguousarray(chroma), fields)
 
 

@@ -27,6 +27,7 @@ from nacre.entropy import IntegerNetwork, SymbolDecoder, SymbolEncoder, TableSet
 from nacre.entropy.latent import decode_latent
 from nacre.entropy.motion import LEVELS, MotionSymbols, decode_motion, encode_motion
 from nacre.entropy.network import FINER, prior_of
+from nacre.entropy.tables import IntArray
 from nacre.framecoder import Previous
 from nacre.tools.mutation import (
     BYTES,
@@ -191,9 +192,7 @@ def _arrays(weights: Weights) -> _Arrays:
     )
 
 
-def _known(
-    motion: MotionSymbols | None, z: NDArray[np.int32], y: NDArray[np.int32], live: int
-) -> tuple[int, Previous | None]:
+def _known(motion: MotionSymbols | None, z: IntArray, y: IntArray, live: int) -> tuple[int, Previous | None]:
     """The check of a frame's symbols, and what the frame behind knows of it."""
     numbers = None if motion is None else motion.in_order()
     return symbols_check(z, y[:live], numbers), None if motion is None else Previous(motion, y)

@@ -38,6 +38,7 @@ DECODER_FILES = ("context.onnx", "entropy.npz", SYNTHESIS)
 ANALYSIS = "analysis.onnx"
 HEAVY_ANALYSIS = "analysis_heavy.onnx"  # for the same decoder; not every set of weights has one
 INT8_ANALYSIS = "analysis_int8.onnx"  # the fastest, for the same decoder; not every set of weights has one
+ENCODER_CONTEXT = "context_encoder.onnx"  # of context.onnx what the fastest encoder needs; stands beside INT8_ANALYSIS
 LIGHT_SYNTHESIS = "synthesis_light.onnx"  # for the same streams; not every set of weights has one
 REFINEMENT = "refine.onnx"  # the synthesis and its adjoint, for the encoder's higher efforts; weights may lack it
 _FILES = (ANALYSIS, "scale_decoder.onnx", *DECODER_FILES)
