@@ -16,8 +16,8 @@ from nacre.stopwatch import Stopwatch
 
 # What qualities are above the plan's: all frames of a GOP refer to its intra frame, one after the other, and those
 # behind one of every few predicted frames to that. Chosen on validation shots (weights/STUDY.md).
-INTRA_BONUS = 22.0
-PREDICTED_BONUS = (12.0, 0.0, 0.0, 0.0, 8.0, 0.0, 0.0, 0.0)  # by the frames since the intra frame, over and over
+INTRA_BONUS = 24.0
+PREDICTED_BONUS = (18.0, 0.0, 6.0, 0.0, 12.0, 0.0, 6.0, 0.0)  # by the frames since the intra frame, over and over
 _FRAMING = 1 + 5 + 4 + MAX_START  # bytes of a frame's unit around its code, at most
 
 

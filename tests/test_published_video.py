@@ -79,16 +79,16 @@ def test_sizes_and_fidelity_rise_with_quality(clips: list[Clip]) -> None:
 
 
 def test_predicted_frames_are_small(clips: list[Clip]) -> None:
-    """Frames that motion explains cost a fraction of an intra frame, and a GOP less than intra frames alone."""
+    """Frames that motion explains cost a fraction of an intra frame, and a GOP less than worse intra frames alone."""
     for clip in clips:
         data, psnr = coded(clip, 50)
         units = [unit for unit in SequenceReader(io.BytesIO(data)) if isinstance(unit, FrameUnit)]
         sizes = {key: [len(unit.payload) for unit in units if unit.key == key] for key in (True, False)}
         assert len(sizes[True]) == 1
         assert max(sizes[False]) < 0.4 * sizes[True][0]
-        alone, best = coded(clip, 50, gop=1)
-        assert len(data) < 0.4 * len(alone)
-        assert psnr > best - 2.5
+        alone, worse = coded(clip, 30, gop=1)
+        assert len(data) < 0.3 * len(alone)
+        assert psnr > worse + 1
 
 
 def test_scene_cuts_begin_groups(clips: list[Clip]) -> None:
