@@ -94,7 +94,7 @@ class TileCoder:
 
         go_on: asked between refinements; False ends them.
         """
-        chosen, _ = self._choose(pixels, quality, stopwatch, effort, go_on, reconstruct=False)
+        chosen, _ = self._choose(pixels, quality, stopwatch, effort, go_on, ["symbols"])
         return self._code(chosen, quality, y_grid(*pixels.shape[1::-1]), stopwatch)
 
     def encode_and_reconstruct(
@@ -107,9 +107,8 @@ class TileCoder:
     ) -> tuple[bytes, int, Pixels]:
         """As `encode`, and the pixels (H, W, 3) that a decoder makes of it."""
         height, width = pixels.shape[:2]
-        chosen, y_hat = self._choose(pixels, quality, stopwatch, effort, go_on, reconstruct=True)
+        chosen, (y_hat,) = self._choose(pixels, quality, stopwatch, effort, go_on, ["symbols", "y_hat"])
         payload, check = self._code(chosen, quality, y_grid(width, height), stopwatch)
-        assert y_hat is not None
         return payload, check, self._synthesize(y_hat, quality, height, width, stopwatch)
 
     def _choose(
@@ -119,21 +118,17 @@ class TileCoder:
         stopwatch: Stopwatch,
         effort: Effort,
         go_on: Callable[[], bool],
-        *,
-        reconstruct: bool,
-    ) -> tuple[TileSymbols, Float32Array | None]:
-        """The symbols of pixels, and y_hat (1, C, h, w) where it is asked for."""
+        outputs: list[str],
+    ) -> tuple[TileSymbols, list[Float32Array]]:
+        """What is coded of pixels, and the outputs of the context graph behind the first, which is `symbols`."""
         height, width = pixels.shape[:2]
-        grid = y_grid(width, height)
+        latent, grid = self._latent, y_grid(width, height)
         with stopwatch.part("colour"):
             padded = _pad(pixels)
-        latent = self._latent
         if effort.fastest and self._fastest.there:
             chosen = self._fastest.choose(padded, grid, quality, stopwatch)
-            if not reconstruct:
-                return chosen, None
             with stopwatch.part("entropy networks"):
-                return chosen, latent.latent(chosen, *y_grid(*padded_size(width, height)))
+                return chosen, [latent.latent(chosen, *y_grid(*padded_size(width, height))) for _ in outputs[1:]]
         with stopwatch.part("analysis"):
             y, z = self._analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": position(quality)})
         with stopwatch.part("entropy networks"):
@@ -141,25 +136,23 @@ class TileCoder:
             index = latent.scale(z_symbols, latent.row(quality))
             rounding = latent.rounding(index, latent.live_channels(quality), *grid)
             if not effort.updates:
-                symbols, *others = latent.choose(["symbols", "y_hat"][: 1 + reconstruct], y, z, rounding)
+                symbols, *others = latent.choose(outputs, y, z, rounding)
         if effort.updates:
             with stopwatch.part("refinement"):
                 original = Original.of(padded, height, width, position(quality))
                 symbols, *others = self._refine(y, z, index, rounding, original, effort.updates, go_on)
         np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
-        return TileSymbols(z_symbols, symbols[0].astype(np.int16), index), others[0] if reconstruct else None
+        return TileSymbols(z_symbols, symbols[0].astype(np.int16), index), others
 
     def _code(
         self, chosen: TileSymbols, quality: int, grid: tuple[int, int], stopwatch: Stopwatch
     ) -> tuple[bytes, int]:
         """The range coder's bytes of symbols, which are 0 beyond `grid`, and their check."""
-        latent = self._latent
-        live, skip = latent.live_channels(quality), self.weights.skip_threshold
-        coded = np.s_[:, : grid[0], : grid[1]]
+        latent, live = self._latent, self.live_channels(quality)
+        tables, coded = (latent.z_tables, latent.y_tables), np.s_[:, : grid[0], : grid[1]]
         y, index = chosen.y[coded], chosen.scale_index[coded]
         with stopwatch.part("coder"):
-            row = latent.row(quality)
-            data = encode_tile(chosen.z, y, index, row, latent.z_tables, latent.y_tables, live, skip)
+            data = encode_tile(chosen.z, y, index, latent.row(quality), *tables, live, self.weights.skip_threshold)
             return data, symbols_check(chosen.z, y[:live])
 
     def _refine(
