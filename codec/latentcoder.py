@@ -47,7 +47,7 @@ class LatentCoder:
         self._offsets = np.array(weights.rounding_offsets, np.float32)
         self._offsets[: weights.skip_threshold] = NOT_CODED
         self.thresholds = NEAREST - np.append(self._offsets, np.float32(NOT_CODED))
-        """By scale index, and last NEVER: how far a residual is moved towards 0, at most to it, before it is rounded."""
+        """By scale index, and last NEVER: how far a residual is moved towards 0, at most to it, before rounding."""
         self.scale = scale_executor(weights, self._network, threads)
         self._context = Graph(weights, "context.onnx", threads)
 
