@@ -22,7 +22,7 @@ from nacre.bitstream.interpolation import (
     WINDOW_TOTAL,
 )
 from nacre.compensation import Field, Plane, Planes
-from nacre.compiled import compiled
+from nacre.entropy.compiled import compiled
 
 Samples = NDArray[np.float32]
 

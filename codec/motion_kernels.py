@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nacre.bitstream.interpolation import MAX_VECTOR
-from nacre.compiled import compiled
+from nacre.entropy.compiled import compiled
 
 Samples = NDArray[np.float32]
 Vectors = NDArray[np.int32]

@@ -4,7 +4,8 @@ Everything that a decoder needs to find the symbols is an integer here: a stream
 """
 
 from nacre.entropy.alpha import decode_alpha, encode_alpha
-from nacre.entropy.coder import PYTHON_ENGINE, ConstrictionEngine, Engine, SymbolDecoder, SymbolEncoder, default_engine
+from nacre.entropy.coder import SymbolDecoder, SymbolEncoder
+from nacre.entropy.engines import PYTHON_ENGINE, CompiledEngine, ConstrictionEngine, Engine, default_engine
 from nacre.entropy.latent import TileSymbols, decode_tile, encode_tile, symbols_check
 from nacre.entropy.network import Executor, IntegerLayer, IntegerNetwork, known_answer
 from nacre.entropy.scales import SCALE_LEVELS
@@ -16,6 +17,7 @@ __all__ = [
     "SCALE_LEVELS",
     "TOTAL",
     "TOTAL_BITS",
+    "CompiledEngine",
     "ConstrictionEngine",
     "Engine",
     "Executor",

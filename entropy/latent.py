@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nacre.bitstream.errors import FormatError, InputError
-from nacre.entropy.coder import Engine, SymbolDecoder, SymbolEncoder
+from nacre.entropy.coder import SymbolDecoder, SymbolEncoder
+from nacre.entropy.engines import Engine
 from nacre.entropy.network import FINER, MAX_INPUT, Executor, IndexArray, prior_of
 from nacre.entropy.tables import IntArray, TableSet
 
@@ -71,14 +72,11 @@ def encode_latent(
     if y.shape != scale_index.shape or y.ndim != 3 or not 0 <= live <= len(y):
         msg = f"latent is {y.shape} with {live} live channels, legal is the scale indices' shape {scale_index.shape}"
         raise InputError(msg)
-    live_index = np.ascontiguousarray(scale_index[:live])
-    coded = np.flatnonzero(live_index >= skip_threshold)
-    symbols = y[:live].reshape(-1).take(coded)
-    if np.count_nonzero(symbols) != np.count_nonzero(y):
+    if y[live:].any():
         msg = "latent symbols that are not coded must be 0"
         raise InputError(msg)
     encoder.encode(z.reshape(-1), _z_index(_shape(z.shape), row, z_tables), z_tables)
-    encoder.encode(symbols, live_index.reshape(-1).take(coded), y_tables)
+    encoder.encode(y[:live], scale_index[:live], y_tables, skip_threshold)
 
 
 def decode_tile(
@@ -134,10 +132,11 @@ def decode_latent(
     if scale_index.shape != y_shape:
         msg = f"scale network gives the shape {scale_index.shape}, the latent has {y_shape}"
         raise InputError(msg)
-    live_index = np.ascontiguousarray(scale_index[:live])
-    coded = np.flatnonzero(live_index >= skip_threshold)
-    y = np.zeros(y_shape, np.int32)
-    y.reshape(-1)[coded] = decoder.decode(live_index.reshape(-1).take(coded), y_tables)
+    found = decoder.decode(scale_index[:live], y_tables, skip_threshold)
+    if live == len(scale_index):
+        return TileSymbols(z, found, scale_index)
+    y = np.zeros_like(scale_index, np.int32)
+    y[:live] = found
     return TileSymbols(z, y, scale_index)
 
 

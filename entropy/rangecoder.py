@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nacre.bitstream.errors import FormatError
-from nacre.entropy.tables import TOTAL_BITS
 
 PRECISION = 24
 _WORD = (1 << 32) - 1
@@ -161,22 +160,3 @@ class PlainDecoder:
     def maybe_exhausted(self) -> bool:
         """False where words, or more of the code than an encoder leaves at its end, are still unread."""
         return not self._rest and (self._width == _STATE or self._ahead < (1 << 33) - 1)
-
-
-class PlainEngine:
-    """The plain Python coder as the functions of `SymbolEncoder` and `SymbolDecoder` want it."""
-
-    name = "python"
-
-    def model(self, cdf: Words) -> PlainModel:
-        """One table, uint32 (2R + 3,) from 0 to 65536."""
-        edges = cdf.astype(np.int64) << (PRECISION - TOTAL_BITS)
-        spans = np.diff(edges)
-        listed = edges.tolist()
-        return PlainModel(edges[:-1], spans, listed, listed[1:-1], int(np.argmax(spans)))
-
-    def encoder(self) -> PlainEncoder:
-        return PlainEncoder()
-
-    def decoder(self, words: Words) -> PlainDecoder:
-        return PlainDecoder(words)

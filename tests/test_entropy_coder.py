@@ -1,4 +1,4 @@
-"""The range coder: constriction and its plain Python twin give the same bytes and read the same symbols."""
+"""The range coder: constriction and its twins, compiled and plain, give the same bytes and read the same symbols."""
 
 from __future__ import annotations
 
@@ -20,28 +20,40 @@ from nacre.entropy import (
     MAX_SYMBOL,
     PYTHON_ENGINE,
     TOTAL,
+    CompiledEngine,
     ConstrictionEngine,
     Engine,
     SymbolDecoder,
     SymbolEncoder,
     TableSet,
-    coder,
     default_engine,
+    engines,
     quantize_pmf,
 )
+from nacre.entropy.engines import WordEngine
 
 IntArray = NDArray[Any]
 
 
 @cache
-def constriction() -> Engine:
+def constriction() -> WordEngine:
     pytest.importorskip("constriction")
     return ConstrictionEngine()
 
 
-@pytest.fixture(params=["constriction", "python"])
+@cache
+def compiled() -> Engine:
+    pytest.importorskip("numba")
+    return CompiledEngine()
+
+
+def engines_here() -> list[Engine]:
+    return [constriction(), PYTHON_ENGINE, compiled()]
+
+
+@pytest.fixture(params=["constriction", "python", "compiled"])
 def engine(request: pytest.FixtureRequest) -> Engine:
-    return constriction() if request.param == "constriction" else PYTHON_ENGINE
+    return {"constriction": constriction, "compiled": compiled}.get(request.param, lambda: PYTHON_ENGINE)()
 
 
 @cache
@@ -84,10 +96,10 @@ messages = st.builds(message, st.integers(0, 10**9), st.integers(0, 400), st.sam
 
 
 @given(st.lists(messages, min_size=1, max_size=3))
-def test_both_engines_write_the_same_bytes_and_read_each_other(calls: list[tuple[IntArray, IntArray]]) -> None:
-    data = encode(constriction(), odd_tables(), *calls)
-    assert encode(PYTHON_ENGINE, odd_tables(), *calls) == data
-    for engine in (constriction(), PYTHON_ENGINE):
+def test_all_engines_write_the_same_bytes_and_read_each_other(calls: list[tuple[IntArray, IntArray]]) -> None:
+    data = encode(PYTHON_ENGINE, odd_tables(), *calls)
+    for engine in engines_here():
+        assert encode(engine, odd_tables(), *calls) == data
         decoded = decode(engine, odd_tables(), data, *(index for _, index in calls))
         for (symbols, _), again in zip(calls, decoded, strict=True):
             assert again.dtype == np.int32
@@ -95,15 +107,15 @@ def test_both_engines_write_the_same_bytes_and_read_each_other(calls: list[tuple
 
 
 @given(st.binary(max_size=200), st.integers(0, 10**9), st.integers(0, 600))
-def test_both_engines_make_the_same_of_garbage(data: bytes, seed: int, count: int) -> None:
+def test_all_engines_make_the_same_of_garbage(data: bytes, seed: int, count: int) -> None:
     index = message(seed, count, 1.0)[1]
     outcomes = []
-    for engine in (constriction(), PYTHON_ENGINE):
+    for engine in engines_here():
         try:
             outcomes.append(decode(engine, odd_tables(), data, index)[0].tolist())
         except FormatError as error:
             outcomes.append(str(error))
-    assert outcomes[0] == outcomes[1]
+    assert outcomes[0] == outcomes[1] == outcomes[2]
 
 
 @settings(max_examples=40)
@@ -116,7 +128,7 @@ def test_damage_gives_symbols_or_a_format_error(seed: int, data: st.DataObject) 
         del stream[position:]
     else:
         stream[position] ^= 1 << data.draw(st.integers(0, 7))
-    for engine in (constriction(), PYTHON_ENGINE):
+    for engine in engines_here():
         try:
             again = decode(engine, odd_tables(), bytes(stream), index)[0]
         except FormatError:
@@ -267,9 +279,9 @@ def test_words_that_no_encoder_writes_are_refused(engine: Engine) -> None:
 
 @pytest.mark.parametrize("length", [0, 15])
 def test_lengths_outside_the_escape_code_are_refused(engine: Engine, length: int) -> None:
-    raw = engine.encoder()
+    raw = PYTHON_ENGINE.encoder()
     tables = TableSet.stack([np.array([1, TOTAL - 1])])
-    raw.encode(np.array([1], np.int32), engine.model(tables.table(0)))
+    raw.encode(np.array([1], np.int32), PYTHON_ENGINE.model(tables.table(0)))
     raw.encode_bits(np.array([length], np.int32), np.array([4], np.int32))
     raw.encode_bits(np.array([77], np.int32), np.array([15], np.int32))
     data = raw.words().astype("<u4").tobytes().rstrip(b"\0")
@@ -278,9 +290,9 @@ def test_lengths_outside_the_escape_code_are_refused(engine: Engine, length: int
 
 
 def test_magnitudes_beyond_the_limit_are_refused(engine: Engine) -> None:
-    raw = engine.encoder()
+    raw = PYTHON_ENGINE.encoder()
     tables = TableSet.stack([quantize_pmf(np.ones(202))])
-    raw.encode(np.array([201], np.int32), engine.model(tables.table(0)))
+    raw.encode(np.array([201], np.int32), PYTHON_ENGINE.model(tables.table(0)))
     raw.encode_bits(np.array([14], np.int32), np.array([4], np.int32))
     raw.encode_bits(np.array([(1 << 14) - 1], np.int32), np.array([14], np.int32))
     data = raw.words().astype("<u4").tobytes().rstrip(b"\0")
@@ -299,7 +311,7 @@ def test_input_out_of_range_is_refused(engine: Engine) -> None:
             encoder.encode(one, np.array([table]), odd_tables())
         with pytest.raises(InputError, match=f"table index is {table}"):
             SymbolDecoder(b"", engine).decode(np.array([table]), odd_tables())
-    for symbols, index in ((one, np.zeros(2, np.int32)), (one.astype(float), one), (one[None], one[None])):
+    for symbols, index in ((one, np.zeros(2, np.int32)), (one.astype(float), one), (one[None], one)):
         with pytest.raises(InputError, match="legal are integers"):
             encoder.encode(symbols, index, odd_tables())
     with pytest.raises(InputError, match="legal are integers"):
@@ -327,9 +339,11 @@ def test_many_symbols_take_little_time() -> None:
 
 @pytest.fixture
 def fresh_default() -> Iterator[None]:
-    default_engine.cache_clear()
+    for choice in (default_engine, engines.compiled_engine):
+        choice.cache_clear()
     yield
-    default_engine.cache_clear()
+    for choice in (default_engine, engines.compiled_engine):
+        choice.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh_default")
@@ -339,8 +353,62 @@ def test_constriction_is_the_default() -> None:
 
 
 @pytest.mark.usefixtures("fresh_default")
-def test_without_constriction_the_twin_serves_and_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_constriction_the_compiled_twin_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "constriction", None)
+    assert default_engine().name == compiled().name == "compiled"
+
+
+@pytest.mark.usefixtures("fresh_default")
+def test_a_process_that_codes_much_turns_to_the_compiled_coder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "COMPILING_PAYS", 1000)
+    monkeypatch.setattr(engines, "_WORKLOAD", engines._Workload())
+    symbols, index = message(8, 600, 2.0)
+    assert engines.engine_for_now().name == "constriction"
+    first, second = SymbolEncoder(), SymbolEncoder()
+    first.encode(symbols, index, odd_tables())
+    second.encode(symbols, index, odd_tables())
+    assert engines.engine_for_now().name == "compiled"
+    decoder = SymbolDecoder(first.finish())
+    assert np.array_equal(decoder.decode(index, odd_tables()), symbols)
+    monkeypatch.setattr(engines, "compiled_engine", lambda: None)
+    assert engines.engine_for_now().name == "constriction"
+
+
+@given(st.integers(0, 10**9), st.tuples(*[st.integers(1, 7)] * 3), st.integers(0, 11), st.booleans())
+def test_channels_may_lie_first_or_last(seed: int, shape: tuple[int, int, int], skip: int, narrow: bool) -> None:
+    """What is below the threshold is left out, whatever the engine, and however an array of a latent lies in memory."""
+    symbols, index = message(seed, int(np.prod(shape)), 3.0)
+    symbols, index = symbols.reshape(shape), index.reshape(shape).astype(np.uint8)
+    symbols[index < skip] = 0
+    last = [np.ascontiguousarray(part.transpose(1, 2, 0)).transpose(2, 0, 1) for part in (symbols, index)]
+    if narrow:  # a part of an array that is larger
+        symbols, index, *last = (part[:, : max(1, shape[1] - 1), :-1] for part in (symbols, index, *last))
+    streams = []
+    for engine in engines_here():
+        for arrays in ((symbols, index), last):
+            encoder = SymbolEncoder(engine)
+            encoder.encode(*arrays, odd_tables(), skip)
+            streams.append(encoder.finish())
+            decoder = SymbolDecoder(streams[-1], engine)
+            assert np.array_equal(decoder.decode(arrays[1], odd_tables(), skip), symbols)
+            decoder.finish()
+    assert len(set(streams)) == 1
+
+
+def test_what_is_left_out_must_be_0(engine: Engine) -> None:
+    index = np.full((2, 3, 4), 5, np.uint8)
+    index[1, 2, 3] = 2
+    symbols = np.zeros(index.shape, np.int16)
+    SymbolEncoder(engine).encode(symbols, index, odd_tables(), 3)
+    symbols[1, 2, 3] = 1
+    with pytest.raises(InputError, match="not coded must be 0"):
+        SymbolEncoder(engine).encode(symbols, index, odd_tables(), 3)
+
+
+@pytest.mark.usefixtures("fresh_default")
+def test_without_constriction_and_numba_the_plain_twin_serves_and_warns_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "constriction", None)
+    monkeypatch.setitem(sys.modules, "nacre.entropy.compiledcoder", None)
     with pytest.warns(RuntimeWarning, match="constriction is not installed") as caught:
         assert default_engine() is default_engine() is PYTHON_ENGINE
     assert len(caught) == 1
@@ -360,6 +428,7 @@ def test_a_constriction_that_codes_otherwise_is_not_used(monkeypatch: pytest.Mon
             raise TypeError(trouble)
         return original(np.concatenate([[0], cdf[1:-1] + 1, cdf[-1:]]).astype(np.uint32))
 
-    monkeypatch.setattr(coder.ConstrictionEngine, "model", model)
+    monkeypatch.setattr(engines.ConstrictionEngine, "model", model)
+    monkeypatch.setitem(sys.modules, "nacre.entropy.compiledcoder", None)
     with pytest.warns(RuntimeWarning, match="does not code as the format asks"):
         assert default_engine() is PYTHON_ENGINE

@@ -12,11 +12,16 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def compiled(function: Function) -> Function:
     """The function as machine code; sums of floating-point numbers may be taken in any order."""
-    options: dict[str, Any] = {
-        "nogil": True,
-        "error_model": "numpy",
-        "fastmath": {"contract", "reassoc", "nsz"},
-    }
+    return _made(function, fastmath={"contract", "reassoc", "nsz"})
+
+
+def compiled_exactly(function: Function) -> Function:
+    """The function as machine code that rounds as NumPy does."""
+    return _made(function)
+
+
+def _made(function: Function, **options: Any) -> Function:
+    options |= {"nogil": True, "error_model": "numpy"}
     made: Function
     try:
         made = njit(cache=True, **options)(function)
