@@ -1,25 +1,39 @@
-"""The encoder's fastest way from pixels to symbols: an analysis in 8 bits, a context graph that moves nothing about.
+"""The encoder's fastest way from pixels to symbols: a linear analysis in 8 bits, a context that runs step by step.
 
-Between the two graphs a latent is rows of channels, (h, w, C), and the four places of the 2x2 grid, which the context
-decodes one after the other, are every second row and column of it.
+    pixels -> patches -> analysis -> y -> levels -> hyper-analysis -> z -> scale network -> index
+    z -> mean of the first places -> symbols, y_hat -> mean of the next places -> ... four times
+
+A latent is rows of channels, (h, w, C), throughout; the four places of the 2x2 grid, which the context decodes one
+after the other, are every second row and column of it. Between the graphs compiled loops are at work, once a process has
+coded so much that compiling them pays, and NumPy before that, with the same result.
 """
 
 from __future__ import annotations
 
+from types import ModuleType
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
+from nacre import latent_arrays
 from nacre.backend import Graph
+from nacre.bitstream.geometry import Y_STEP, padded_size
+from nacre.entropy.engines import compiling_pays
 from nacre.entropy.latent import TileSymbols
 from nacre.entropy.network import IndexArray
 from nacre.entropy.tables import MAX_SYMBOL
-from nacre.latentcoder import NEVER, Float32Array, LatentCoder, position
+from nacre.latentcoder import Float32Array, LatentCoder, position
 from nacre.picture import Pixels
 from nacre.stopwatch import Stopwatch
-from nacre.weights.store import ENCODER_CONTEXT, INT8_ANALYSIS, Weights
+from nacre.weights.store import FASTEST_FILES, FIRST_CONTEXT, INT8_ANALYSIS, INT8_HYPER_ANALYSIS, NEXT_CONTEXT, Weights
 
-_PLACES = tuple(np.s_[row::2, column::2] for row in range(2) for column in range(2))
-_SYMBOLS = tuple(f"symbols{place}" for place in range(len(_PLACES)))
+# Rows and columns of the 2x2 grid in the order in which they are decoded.
+_PLACES = ((0, 0), (1, 1), (0, 1), (1, 0))
+_LARGEST = np.float32(MAX_SYMBOL)
+_COLOURS = 3
+
+Number = TypeVar("Number", bound=np.integer[Any])
 
 
 class FastestPath:
@@ -28,38 +42,61 @@ class FastestPath:
     def __init__(self, weights: Weights, latent: LatentCoder, threads: int) -> None:
         self._latent = latent
         self._analysis = Graph(weights, INT8_ANALYSIS, threads)
-        self._context = Graph(weights, ENCODER_CONTEXT, threads)
-        self.there = {INT8_ANALYSIS, ENCODER_CONTEXT} <= weights.files.keys()
+        self._hyper_analysis = Graph(weights, INT8_HYPER_ANALYSIS, threads)
+        self._first_context = Graph(weights, FIRST_CONTEXT, threads)
+        self._next_context = Graph(weights, NEXT_CONTEXT, threads)
+        self._levels = latent_arrays.level_table()
+        self.there = set(FASTEST_FILES) <= weights.files.keys()
         """Whether the weights have what it needs."""
 
-    def choose(self, padded: Pixels, grid: tuple[int, int], quality: int, stopwatch: Stopwatch) -> TileSymbols:
-        """The symbols of pixels (H, W, 3), sides multiples of 64; y holds none beyond `grid`, its (rows, columns)."""
+    def choose(self, pixels: Pixels, grid: tuple[int, int], quality: int, stopwatch: Stopwatch) -> TileSymbols:
+        """The symbols of pixels (H, W, 3), or (H, W) for grey; y holds none beyond `grid`, its (rows, columns)."""
+        width, height = (side // Y_STEP for side in padded_size(*pixels.shape[1::-1]))
+        with stopwatch.part("colour"):
+            patches = np.empty((height * width, _COLOURS * Y_STEP**2), np.uint8)
+            coloured = pixels if pixels.ndim > 2 else np.repeat(pixels[..., np.newaxis], _COLOURS, 2)
+            _loops().patches(np.ascontiguousarray(coloured), patches.reshape(height, width, Y_STEP, -1))
         with stopwatch.part("analysis"):
-            y, z = self._analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": position(quality)})
+            (y,) = self._analysis.run(["y"], {"patches": patches, "position": position(quality)})
+            levels = np.empty((1, height, width, y.shape[1]), np.uint8)
+            _loops().levels(y.reshape(-1).view(np.uint32), self._levels, levels.reshape(-1))
+            (z,) = self._hyper_analysis.run(["z"], {"levels": levels})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
             index = self._latent.scale(z_symbols, self._latent.row(quality))
-            thresholds = self._thresholds(index, self._latent.live_channels(quality), grid)
-            return TileSymbols(z_symbols, self._symbols(y[0], z, thresholds), index)
+            live = self._latent.live_channels(quality)
+            rows = _transposed(index.reshape(len(index), -1)).reshape(height, width, -1)
+            symbols = self._symbols(y.reshape(rows.shape), z, rows, live, grid)
+            channels_first = _transposed(symbols.reshape(-1, len(index))).reshape(index.shape)
+            return TileSymbols(z_symbols, channels_first, index)
 
-    def _thresholds(self, index: IndexArray, live: int, grid: tuple[int, int]) -> NDArray[np.uint8]:
-        """For each symbol the index of its threshold, (h, w, C)."""
-        channels, height, width = index.shape
-        rows = np.ascontiguousarray(index.reshape(channels, -1).T).reshape(height, width, channels)
-        for beyond in (np.s_[..., live:], np.s_[grid[0] :], np.s_[:, grid[1] :]):
-            rows[beyond] = NEVER
-        return rows
+    def _symbols(
+        self, y: Float32Array, z: Float32Array, index: IndexArray, live: int, grid: tuple[int, int]
+    ) -> NDArray[np.int16]:
+        """Symbols (h, w, C) of a latent y, index likewise."""
+        symbols = np.empty(y.shape, np.int16)
+        choose = _loops().choose
+        state, mean = self._first_context.run(["state", "mean"], {"z_hat": z})
+        for step, place in enumerate(_PLACES, 1):
+            decoded = mean.reshape(*state.shape[:2], -1)
+            choose(decoded, y, index, *place, *grid, live, self._latent.thresholds, _LARGEST, symbols)
+            if step < len(_PLACES):
+                inputs = {"state": state, "y_hat": mean, "step": np.array(step)}
+                state, mean = self._next_context.run(["next_state", "mean"], inputs)
+        return symbols
 
-    def _symbols(self, y: Float32Array, z: Float32Array, thresholds: NDArray[np.uint8]) -> NDArray[np.int16]:
-        """Symbols (C, h, w) of a latent y (h, w, C)."""
-        height, width, channels = y.shape
-        inputs = {"z_hat": z}
-        for place, quarter in enumerate(_PLACES):
-            inputs[f"target{place}"] = y[quarter].reshape(-1, channels)
-            indices = thresholds[quarter].reshape(-1, channels)
-            inputs[f"threshold{place}"] = self._latent.thresholds.take(indices, mode="clip")
-        rows = np.empty(y.shape, np.int16)
-        for quarter, symbols in zip(_PLACES, self._context.run(_SYMBOLS, inputs), strict=True):
-            np.clip(symbols, -MAX_SYMBOL, MAX_SYMBOL, out=symbols)
-            rows[quarter] = symbols.reshape(height // 2, width // 2, channels)
-        return np.ascontiguousarray(rows.reshape(-1, channels).T).reshape(channels, height, width)
+
+def _loops() -> ModuleType:
+    """The functions of latent_arrays, compiled if that pays."""
+    if not compiling_pays():
+        return latent_arrays
+    from nacre import latent_kernels
+
+    return latent_kernels
+
+
+def _transposed(matrix: NDArray[Number]) -> NDArray[Number]:
+    """Rows as columns."""
+    transposed = np.empty(matrix.shape[::-1], matrix.dtype)
+    _loops().transpose(matrix, transposed)
+    return transposed

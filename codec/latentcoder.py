@@ -27,7 +27,6 @@ Conditions = Mapping[str, NDArray[np.uint8]]
 
 NEAREST = 0.5  # rounding offset of the decoder's symbols, integers already
 NOT_CODED = -1e9  # rounding offset that makes every symbol zero
-NEVER = SCALE_LEVELS  # index of the threshold of what is not coded at all
 
 
 class LatentCoder:
@@ -46,8 +45,8 @@ class LatentCoder:
         self._check_parts()
         self._offsets = np.array(weights.rounding_offsets, np.float32)
         self._offsets[: weights.skip_threshold] = NOT_CODED
-        self.thresholds = NEAREST - np.append(self._offsets, np.float32(NOT_CODED))
-        """By scale index, and last NEVER: how far a residual is moved towards 0, at most to it, before rounding."""
+        self.thresholds = NEAREST - self._offsets
+        """By scale index: how far a residual is moved towards 0, at most to it, before it is rounded."""
         self.scale = scale_executor(weights, self._network, threads)
         self._context = Graph(weights, "context.onnx", threads)
 

@@ -26,6 +26,7 @@ from nacre.entropy.network import IndexArray, PriorArray
 from nacre.entropy.tables import MAX_SYMBOL, IntArray
 from nacre.fastest import FastestPath
 from nacre.latentcoder import NOT_CODED, Float32Array, LatentCoder, position
+from nacre.padding import pad
 from nacre.picture import Pixels
 from nacre.refine import Coded, Original, Refiner
 from nacre.stopwatch import Stopwatch
@@ -123,12 +124,12 @@ class TileCoder:
         """What is coded of pixels, and the outputs of the context graph behind the first, which is `symbols`."""
         height, width = pixels.shape[:2]
         latent, grid = self._latent, y_grid(width, height)
-        with stopwatch.part("colour"):
-            padded = _pad(pixels)
         if effort.fastest and self._fastest.there:
-            chosen = self._fastest.choose(padded, grid, quality, stopwatch)
+            chosen = self._fastest.choose(pixels, grid, quality, stopwatch)
             with stopwatch.part("entropy networks"):
                 return chosen, [latent.latent(chosen, *y_grid(*padded_size(width, height))) for _ in outputs[1:]]
+        with stopwatch.part("colour"):
+            padded = pad(pixels)
         with stopwatch.part("analysis"):
             y, z = self._analysis.run(["y", "z"], {"image": padded[np.newaxis], "position": position(quality)})
         with stopwatch.part("entropy networks"):
@@ -240,16 +241,3 @@ def to_grey(pixels: Pixels) -> Pixels:
 def _first(weights: Weights, *names: str) -> str:
     """The first of several files that the weights have; the last one is always there."""
     return next((name for name in names if name in weights.files), names[-1])
-
-
-def _pad(pixels: Pixels) -> Pixels:
-    """Pixels (H, W, 3), or (H, W) in three equal channels, with the last column and row repeated to multiples of 64."""
-    height, width = pixels.shape[:2]
-    padded_width, padded_height = padded_size(width, height)
-    if (padded_height, padded_width, 3) == pixels.shape:
-        return pixels
-    padded = np.empty((padded_height, padded_width, 3), np.uint8)
-    padded[:height, :width] = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
-    padded[:height, width:] = padded[:height, width - 1 : width]
-    padded[height:] = padded[height - 1]
-    return padded

@@ -33,9 +33,9 @@ class SymbolEncoder:
                 f"symbols are {symbols.dtype} {symbols.shape}, legal are integers {table_index.shape} like the indices"
             )
             raise InputError(msg)
-        if symbols.size and (symbols.max() > MAX_SYMBOL or symbols.min() < -MAX_SYMBOL):
-            bad = symbols.max() if symbols.max() > MAX_SYMBOL else symbols.min()
-            msg = f"symbol is {bad}, legal range {-MAX_SYMBOL}..{MAX_SYMBOL}"
+        least, most = _reach(symbols)
+        if most > MAX_SYMBOL or least < -MAX_SYMBOL:
+            msg = f"symbol is {most if most > MAX_SYMBOL else least}, legal range {-MAX_SYMBOL}..{MAX_SYMBOL}"
             raise InputError(msg)
         _check_index(table_index, tables)
         count_work(symbols.size)
@@ -88,8 +88,15 @@ def _check_index(table_index: IntArray, tables: TableSet) -> None:
     if table_index.dtype.kind not in "iu":
         msg = f"table indices are {table_index.dtype}, legal are integers"
         raise InputError(msg)
-    count = len(tables)
-    if table_index.size and (table_index.max() >= count or table_index.min() < 0):
-        bad = table_index.max() if table_index.max() >= count else table_index.min()
-        msg = f"table index is {bad}, legal range 0..{count - 1}"
+    count, (least, most) = len(tables), _reach(table_index)
+    if most >= count or least < 0:
+        msg = f"table index is {most if most >= count else least}, legal range 0..{count - 1}"
         raise InputError(msg)
+
+
+def _reach(values: IntArray) -> tuple[int, int]:
+    """The least and the largest of them, 0 and 0 where there are none."""
+    if not values.size:
+        return 0, 0
+    line = values.ravel("K")  # as they lie in memory
+    return int(line.min()), int(line.max())

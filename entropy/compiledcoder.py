@@ -1,69 +1,56 @@
 """The range coder compiled by numba: byte for byte what rangecoder.py writes and reads, for whole arrays of symbols.
 
-Where others sort symbols by their table with the help of lists of places, this one counts and copies, and takes arrays
-of channels, rows and columns as they lie in memory, channels first or last.
+Where others sort symbols by their table with the help of lists of places, this one counts and copies.
 """
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nacre.bitstream.errors import FormatError
 from nacre.entropy import kernels
-from nacre.entropy.groups import check_lengths, check_magnitude, group
-from nacre.entropy.rangecoder import INVALID, Int32Array, Words
-from nacre.entropy.tables import IntArray, TableSet
+from nacre.entropy.groups import check_lengths, check_magnitude
+from nacre.entropy.rangecoder import INVALID, PRECISION, Int32Array, Words
+from nacre.entropy.tables import TOTAL_BITS, IntArray, TableSet
 
+_UNITS: WeakKeyDictionary[TableSet, tuple[Words, Words]] = WeakKeyDictionary()
+_NARROW = 256  # tables whose indices fit 8 bits
 _WORD = (1 << 32) - 1
 _STATE = (1 << 64) - 1
 _WORD_BITS = 32
 _WORDS_A_SYMBOL = 2  # at most: 24 bits for an entry, 18 for what follows an escape
 
 
-class _Layout(NamedTuple):
-    """An array of indices as the kernels see it, channels and whether they are last, where its bins begin and where,
-    in symbols sorted by table, each table does, (tables + 1,)."""
-
-    seen: IntArray
-    channels: int
-    last: bool
-    bins: NDArray[np.int64]
-    edges: NDArray[np.int64]
-
-    def arranged(self, symbols: NDArray[Any]) -> NDArray[Any]:
-        """An array of the same shape as that of the indices, seen in the same way."""
-        return symbols.transpose(1, 2, 0) if self.last else symbols
+def _units(tables: TableSet) -> tuple[Words, Words]:
+    """Where the tables' entries start and what they span in the coder's units, one more element than a table has
+    entries; made once."""
+    units = _UNITS.get(tables)
+    if units is None:
+        starts = tables.cdf << np.uint32(PRECISION - TOTAL_BITS)
+        spans = np.append(starts[1:] - starts[:-1], np.uint32(0))  # behind a table's last entry it is never looked at
+        units = _UNITS[tables] = (starts, spans)
+    return units
 
 
-def _layout(table_index: IntArray, skip: int, tables: TableSet) -> _Layout | None:
-    """How the counting kernels see an array of indices; None where it is not for them."""
-    if table_index.dtype != np.uint8 or table_index.ndim != 3:
-        return None
-    last = table_index.strides[0] < table_index.strides[2]
-    index = table_index.transpose(1, 2, 0) if last else table_index
-    channels = len(table_index)
-    bins = np.zeros(len(tables) * channels + 1, np.int64)
-    kernels.count(index, skip, bins[1:], channels, last)
+class _Bins(NamedTuple):
+    """Indices of a flat array, where each bin begins in what is sorted by table, and where each table does,
+    (tables + 1,)."""
+
+    table_index: IntArray
+    starts: NDArray[np.int32]
+    edges: NDArray[np.int32]
+
+
+def _bins(table_index: IntArray, tables: TableSet) -> _Bins:
+    index: IntArray = table_index.reshape(-1).astype(np.uint8 if len(tables) <= _NARROW else np.uint16, copy=False)
+    bins = np.zeros(2 * len(tables) + 1, np.int32)
+    kernels.count(index, bins[1:])
     np.cumsum(bins, out=bins)
-    return _Layout(index, channels, last, bins[:-1], bins[:: channels or 1].copy())
-
-
-class _Sorted(NamedTuple):
-    """Where what is coded of a flat array lies, sorted by table, and where each table begins, (tables + 1,)."""
-
-    places: NDArray[np.intp]
-    edges: NDArray[np.int64]
-
-
-def _sorted(table_index: IntArray, skip: int, tables: TableSet) -> _Sorted:
-    places, runs = group(table_index, skip, tables)
-    edges = np.zeros(len(tables) + 1, np.int64)
-    for table, start, stop in runs:
-        edges[table + 1] = stop - start
-    return _Sorted(places, np.cumsum(edges))
+    return _Bins(index, bins[:-1].copy(), bins[::2])
 
 
 class CompiledWriter:
@@ -72,25 +59,21 @@ class CompiledWriter:
     def __init__(self) -> None:
         self._state = np.array([0, _STATE], np.uint64)
         self._words = np.empty(0, np.uint32)
-        self._used = 0
+        self._used: int | np.signedinteger[Any] = 0
 
     def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> int:
         """As `SymbolWriter`."""
-        layout = _layout(table_index, skip, tables)
-        if layout is None:
-            places, edges = _sorted(table_index, skip, tables)
-            grouped = symbols.reshape(-1).take(places).astype(np.int16)
-            lost = int(np.count_nonzero(symbols) - np.count_nonzero(grouped))
-        else:
-            edges, grouped = layout.edges, np.empty(layout.edges[-1], np.int16)
-            arranged = layout.arranged(symbols)
-            lost = kernels.gather(layout.seen, arranged, skip, layout.bins, layout.channels, layout.last, grouped)
-        room = np.empty(_WORDS_A_SYMBOL * len(grouped), np.uint32)
-        self._words = np.concatenate([self._words[: self._used], room]) if self._used else room
+        index, starts, edges = _bins(table_index, tables)
+        grouped = np.empty(len(index), np.int16)
+        kernels.gather(index, symbols.reshape(-1), starts, grouped)
+        left_out = grouped[: edges[skip]].any()
+        words = np.empty(self._used + _WORDS_A_SYMBOL * (len(grouped) - edges[skip]), np.uint32)
+        words[: self._used] = self._words[: self._used]
+        self._words = words
         self._used = kernels.write(
-            self._state, self._words, self._used, grouped, edges, tables.radii, tables.offsets, tables.cdf
+            self._state, self._words, self._used, grouped, edges, skip, tables.radii, tables.offsets, *_units(tables)
         )
-        return lost
+        return int(left_out)
 
     def words(self) -> Words:
         """As `SymbolWriter`."""
@@ -113,32 +96,27 @@ class CompiledReader:
         self._words = words
         first = [int(word) for word in words[:2]] + [0, 0]
         self._state = np.array([first[0] << _WORD_BITS | first[1], _STATE], np.uint64)
-        self._used = 2
+        self._used: int | np.signedinteger[Any] = 2
 
     def read(self, table_index: IntArray, skip: int, tables: TableSet) -> Int32Array:
-        """As `SymbolReader`; the array lies in memory as that of the indices does."""
-        layout = _layout(table_index, skip, tables)
-        if layout is None:
-            places, edges = _sorted(table_index, skip, tables)
-            symbols = np.zeros(table_index.shape, np.int32)
-            symbols.reshape(-1)[places] = self._grouped(edges, tables)
-        else:
-            symbols = np.empty_like(table_index, np.int32)
-            grouped = self._grouped(layout.edges, tables)
-            arranged = layout.arranged(symbols)
-            kernels.spread(layout.seen, arranged, skip, layout.bins, layout.channels, layout.last, grouped)
+        """As `SymbolReader`."""
+        index, starts, edges = _bins(table_index, tables)
+        symbols = np.empty(table_index.shape, np.int32)
+        kernels.spread(index, symbols.reshape(-1), starts, self._grouped(edges, skip, tables))
         return symbols
 
     def maybe_exhausted(self) -> bool:
         """As `SymbolReader`."""
         ahead, width = map(int, self._state)
-        return self._used >= len(self._words) and (width == _STATE or ahead < (1 << 33) - 1)
+        return bool(self._used >= len(self._words)) and (width == _STATE or ahead < (1 << 33) - 1)
 
-    def _grouped(self, edges: NDArray[np.int64], tables: TableSet) -> NDArray[np.int16]:
-        """Symbols sorted by table."""
+    def _grouped(self, edges: NDArray[np.int32], skip: int, tables: TableSet) -> NDArray[np.int16]:
+        """Symbols sorted by table, 0 in those that are left out."""
         grouped, found = np.empty(edges[-1], np.int16), np.zeros(3, np.int64)
+        grouped[: edges[skip]] = 0
+        starts, _ = _units(tables)
         outcome, self._used = kernels.read(
-            self._state, self._words, self._used, grouped, edges, tables.radii, tables.offsets, tables.cdf, found
+            self._state, self._words, self._used, grouped, edges, skip, tables.radii, tables.offsets, starts, found
         )
         if outcome == kernels.INVALID:
             raise FormatError(INVALID)

@@ -29,7 +29,7 @@ class SymbolWriter(Protocol):
     """What an engine codes symbols with; arguments are in range, see `SymbolEncoder`."""
 
     def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> int:
-        """Codes symbols, in C order, whose table_index is at least skip; returns how many others are not 0."""
+        """Codes symbols, in C order, whose table_index is at least skip; returns 0 where all others are 0."""
 
     def words(self) -> Words:
         """Everything coded so far, closed, as uint32 words."""
@@ -73,7 +73,7 @@ def group(table_index: IntArray, skip: int, tables: TableSet) -> Groups:
     """The groups of an array of table indices; those below skip are in none."""
     flat = table_index.reshape(-1)
     # numpy sorts integers of 8 and 16 bits by radix, in linear time
-    narrow = flat.astype(np.uint8 if len(tables) <= 256 else np.uint16, copy=False)
+    narrow: IntArray = flat.astype(np.uint8 if len(tables) <= 256 else np.uint16, copy=False)
     if skip:
         coded = np.flatnonzero(narrow >= skip)
         narrow = narrow.take(coded)

@@ -1,7 +1,8 @@
 """The loops of the compiled range coder; rangecoder.py documents the arithmetic, groups.py the order of coding.
 
-An array of symbols is seen as (I, J, K), its axes in the order of memory. Within a table symbols are in the order of
-the array's first axis, its channel, which is the first or the last of these: so a symbol's bin is table * C + channel.
+Symbols are sorted by table by counting. Each half of an array has bins of its own, table t's 2 t and 2 t + 1:
+neighbours often have the same table, and a count that waits for the one before is slow. What is not coded goes to the bins of its
+tables as well, in front of the others, since it is faster than not to touch it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from nacre.entropy.rangecoder import Words
 from nacre.entropy.tables import IntArray
 
 Int16Array = NDArray[np.int16]
-Places = NDArray[np.int64]
+Places = NDArray[np.int32]
+Longs = NDArray[np.int64]
 State = NDArray[np.uint64]
 
 _Integer = int | np.signedinteger[Any]
@@ -27,65 +29,59 @@ _WORD = np.uint64(0xFFFFFFFF)
 _HIGHEST = np.uint32(0xFFFFFFFF)
 _WORD_BITS = np.uint64(32)
 _PRECISION = np.uint64(24)
-_SPARE_BITS = np.uint64(8)  # of the precision over the tables' 16
 _LENGTH_BITS = 4
 _MAX_LENGTH = 14
 
 
 @compiled_exactly
-def count(index: IntArray, skip: int, bins: Places, channels: int, channels_last: bool) -> None:
-    """Add to each bin how many symbols with an index of at least skip are in it."""
-    least, wide = np.uintp(skip), np.uintp(channels)
-    for i in range(index.shape[0]):
-        for j in range(index.shape[1]):
-            for k in range(index.shape[2]):
-                table = np.uintp(index[i, j, k])
-                if table >= least:
-                    bins[table * wide + np.uintp(k if channels_last else i)] += 1
+def count(index: IntArray, bins: Places) -> None:
+    """Add to each bin how many symbols of a flat array are in it."""
+    half, two, one = np.uintp(len(index) // 2), np.uintp(2), np.uintp(1)
+    for place in range(half):
+        bins[np.uintp(index[place]) * two] += 1
+        bins[np.uintp(index[place + half]) * two + one] += 1
+    for place in range(half * two, np.uintp(len(index))):
+        bins[np.uintp(index[place]) * two + one] += 1
 
 
 @compiled_exactly
-def gather(
-    index: IntArray, symbols: IntArray, skip: int, bins: Places, channels: int, channels_last: bool, grouped: Int16Array
-) -> int:
-    """Symbols to their places, from where each bin begins; returns how many of the others are not 0."""
-    least, wide = np.uintp(skip), np.uintp(channels)
-    lost = 0
-    for i in range(index.shape[0]):
-        for j in range(index.shape[1]):
-            for k in range(index.shape[2]):
-                table = np.uintp(index[i, j, k])
-                if table >= least:
-                    at = table * wide + np.uintp(k if channels_last else i)
-                    place = bins[at]
-                    grouped[np.uintp(place)] = symbols[i, j, k]
-                    bins[at] = place + 1
-                elif symbols[i, j, k] != 0:
-                    lost += 1
-    return lost
+def gather(index: IntArray, symbols: IntArray, bins: Places, grouped: Int16Array) -> None:
+    """Symbols of a flat array to their places, from where each bin begins."""
+    half, two, one = np.uintp(len(index) // 2), np.uintp(2), np.uintp(1)
+    for place in range(half):
+        first, second = np.uintp(index[place]) * two, np.uintp(index[place + half]) * two + one
+        start, middle = bins[first], bins[second]
+        grouped[np.uintp(start)] = symbols[place]
+        grouped[np.uintp(middle)] = symbols[place + half]
+        bins[first] = start + 1
+        bins[second] = middle + 1
+    for place in range(half * two, np.uintp(len(index))):
+        second = np.uintp(index[place]) * two + one
+        middle = bins[second]
+        grouped[np.uintp(middle)] = symbols[place]
+        bins[second] = middle + 1
 
 
 @compiled_exactly
-def spread(
-    index: IntArray, symbols: IntArray, skip: int, bins: Places, channels: int, channels_last: bool, grouped: Int16Array
-) -> None:
-    """The inverse of `gather`; symbols that are in no bin are 0."""
-    least, wide = np.uintp(skip), np.uintp(channels)
-    for i in range(index.shape[0]):
-        for j in range(index.shape[1]):
-            for k in range(index.shape[2]):
-                table = np.uintp(index[i, j, k])
-                if table >= least:
-                    at = table * wide + np.uintp(k if channels_last else i)
-                    place = bins[at]
-                    symbols[i, j, k] = grouped[np.uintp(place)]
-                    bins[at] = place + 1
-                else:
-                    symbols[i, j, k] = 0
+def spread(index: IntArray, symbols: IntArray, bins: Places, grouped: Int16Array) -> None:
+    """The inverse of `gather`."""
+    half, two, one = np.uintp(len(index) // 2), np.uintp(2), np.uintp(1)
+    for place in range(half):
+        first, second = np.uintp(index[place]) * two, np.uintp(index[place + half]) * two + one
+        start, middle = bins[first], bins[second]
+        symbols[place] = grouped[np.uintp(start)]
+        symbols[place + half] = grouped[np.uintp(middle)]
+        bins[first] = start + 1
+        bins[second] = middle + 1
+    for place in range(half * two, np.uintp(len(index))):
+        second = np.uintp(index[place]) * two + one
+        middle = bins[second]
+        symbols[place] = grouped[np.uintp(middle)]
+        bins[second] = middle + 1
 
 
 @compiled_exactly
-def carry(words: Words, used: int) -> None:
+def carry(words: Words, used: _Integer) -> None:
     """Add one to the number that the words write."""
     place = used - 1
     while words[place] == _HIGHEST:
@@ -95,7 +91,7 @@ def carry(words: Words, used: int) -> None:
 
 
 @compiled_exactly
-def _narrow(state: State, words: Words, used: int, start: np.uint64, span: np.uint64) -> int:
+def _narrow(state: State, words: Words, used: _Integer, start: np.uint64, span: np.uint64) -> _Integer:
     """Code what starts at `start` and spans `span`, in units of 2 ** -24; returns how many words are used."""
     step = state[1] >> _PRECISION
     lower = state[0] + step * start
@@ -123,47 +119,51 @@ def _bit_length(value: _Integer) -> int:
 
 @compiled_exactly
 def write(
-    state: State, words: Words, used: int, grouped: Int16Array, edges: Places, radii: IntArray, offsets: Places,
-    cdf: Words,
-) -> int:  # fmt: skip
-    """Code grouped symbols, table t's at edges[t] to edges[t + 1]; returns how many words are used."""
+    state: State, words: Words, used: _Integer, grouped: Int16Array, edges: Places, skip: int, radii: IntArray,
+    offsets: Longs, starts: Words, spans: Words,
+) -> _Integer:  # fmt: skip
+    """Code grouped symbols, table t's at edges[t] to edges[t + 1], from table skip on; returns how many words are used.
+
+    starts, spans: of all tables' entries, table t's from offsets[t] on, in units of 2 ** -24. Indices are without sign,
+    which spares the compiler to look for negative ones.
+    """
     bits = np.uint64(1)
-    for table in range(len(edges) - 1):
-        first, last = edges[table], edges[table + 1]
-        radius, base = np.int64(radii[table]), offsets[table]
-        escape = 2 * radius + 1
+    for table in range(skip, len(edges) - 1):
+        radius = np.int64(radii[table])
+        run = grouped[edges[table] : edges[table + 1]]
+        first, escape = offsets[table], np.uint64(2 * radius + 1)
+        own_starts, own_spans = starts[first : offsets[table + 1]], spans[first : offsets[table + 1]]
         escapes = 0
         lower, width = state[0], state[1]
-        for place in range(first, last):
-            entry = np.int64(grouped[place]) + radius
-            if entry < 0 or entry >= escape:
+        filled = np.uintp(used)
+        for place in range(np.uintp(len(run))):
+            entry = np.uint64(np.int64(run[place]) + radius)
+            if entry >= escape:
                 entry = escape
                 escapes += 1
-            at = np.uintp(base + entry)
-            start = np.uint64(cdf[at])
             step = width >> _PRECISION
-            moved = lower + step * (start << _SPARE_BITS)
-            width = step * ((np.uint64(cdf[at + np.uintp(1)]) - start) << _SPARE_BITS)
+            moved = lower + step * np.uint64(own_starts[entry])
+            width = step * np.uint64(own_spans[entry])
             if moved < lower:
-                carry(words, used)
+                carry(words, np.int64(filled))
             lower = moved
             if width <= _WORD:
-                words[used] = np.uint32(lower >> _WORD_BITS)
-                used += 1
+                words[filled] = np.uint32(lower >> _WORD_BITS)
+                filled += np.uintp(1)
                 lower = lower << _WORD_BITS
                 width = width << _WORD_BITS
+        used = np.int64(filled)
         state[0] = lower
         state[1] = width
         if escapes == 0:
             continue
         unit = bits << (_PRECISION - np.uint64(_LENGTH_BITS))
-        for place in range(first, last):
-            beyond = abs(np.int64(grouped[place])) - radius
+        for symbol in run:
+            beyond = abs(np.int64(symbol)) - radius
             if beyond > 0:
                 used = _narrow(state, words, used, np.uint64(_bit_length(beyond)) * unit, unit)
-        for place in range(first, last):
-            symbol = np.int64(grouped[place])
-            beyond = abs(symbol) - radius
+        for symbol in run:
+            beyond = abs(np.int64(symbol)) - radius
             if beyond > 0:
                 length = _bit_length(beyond)
                 top = np.int64(1) << (length - 1)
@@ -174,7 +174,7 @@ def write(
 
 
 @compiled_exactly
-def _raw(state: State, words: Words, used: int, bits: _Integer) -> tuple[_Integer, int]:
+def _raw(state: State, words: Words, used: _Integer, bits: _Integer) -> tuple[_Integer, _Integer]:
     """A raw number of some bits, -1 where the words cannot be a code, and how many words are used."""
     shift = _PRECISION - np.uint64(bits)
     step = state[1] >> _PRECISION
@@ -196,57 +196,55 @@ def _raw(state: State, words: Words, used: int, bits: _Integer) -> tuple[_Intege
 
 @compiled_exactly
 def read(
-    state: State, words: Words, used: int, grouped: Int16Array, edges: Places, radii: IntArray, offsets: Places,
-    cdf: Words, found: Places,
-) -> tuple[int, int]:  # fmt: skip
+    state: State, words: Words, used: _Integer, grouped: Int16Array, edges: Places, skip: int, radii: IntArray,
+    offsets: Longs, starts: Words, found: Longs,
+) -> tuple[int, _Integer]:  # fmt: skip
     """Decode grouped symbols; returns FINE, INVALID or BAD_LENGTH, and how many words are used.
 
-    state: how far the code is ahead of the interval's lower end, and its width. found: the least and the largest length
-    of escaped symbols where these are bad, and the largest magnitude of escaped symbols.
+    As `write`; starts have the end of a table behind its entries. state: how far the code is ahead of the interval's
+    lower end, and its width. found: the least and the largest length of escaped symbols where these are bad, and the
+    largest magnitude of escaped symbols.
     """
-    for table in range(len(edges) - 1):
-        first, last = edges[table], edges[table + 1]
-        if first == last:
-            continue
-        radius, base = np.int64(radii[table]), offsets[table]
-        escape = 2 * radius + 1
-        zero = np.uintp(base + radius)
-        zero_start, zero_end = np.uint64(cdf[zero]) << _SPARE_BITS, np.uint64(cdf[zero + np.uintp(1)]) << _SPARE_BITS
+    one = np.uint64(1)
+    for table in range(skip, len(edges) - 1):
+        run = grouped[edges[table] : edges[table + 1]]
+        radius = np.int64(radii[table])
+        centre, escape = np.uint64(radius), np.uint64(2 * radius + 1)
+        own = starts[offsets[table] : offsets[table + 1]]
+        zero_start, zero_end = np.uint64(own[centre]), np.uint64(own[centre + one])
         escapes = 0
         ahead, width = state[0], state[1]
-        for place in range(first, last):
+        consumed = np.uintp(used)
+        for place in range(np.uintp(len(run))):
             step = width >> _PRECISION
-            left = step * zero_start
-            if left <= ahead < step * zero_end:
-                entry = radius
-                width = step * zero_end - left
+            left, right = step * zero_start, step * zero_end
+            if left <= ahead < right:
+                run[place] = 0
             else:
-                quantile = ahead // step
-                if quantile >> _PRECISION:
-                    return INVALID, used
-                target = np.uint32(quantile >> _SPARE_BITS)
+                target = ahead // step
+                if target >> _PRECISION:
+                    return INVALID, np.int64(consumed)
                 # the last entry that starts at or below the target
-                entry, above = (np.int64(0), radius) if ahead < left else (radius, escape + 1)
-                while above - entry > 1:
-                    middle = (entry + above) >> 1
-                    if cdf[np.uintp(base + middle)] <= target:
+                entry, above = (np.uint64(0), centre) if ahead < left else (centre, escape + one)
+                while above - entry > one:
+                    middle = (entry + above) >> one
+                    if np.uint64(own[middle]) <= target:
                         entry = middle
                     else:
                         above = middle
-                at = np.uintp(base + entry)
-                start = np.uint64(cdf[at])
-                left = step * (start << _SPARE_BITS)
-                width = step * ((np.uint64(cdf[at + np.uintp(1)]) - start) << _SPARE_BITS)
                 if entry == escape:
                     escapes += 1
+                left, right = step * np.uint64(own[entry]), step * np.uint64(own[entry + one])
+                run[place] = np.int64(entry) - radius
             ahead -= left
+            width = right - left
             if width <= _WORD:
                 width = width << _WORD_BITS
                 ahead = ahead << _WORD_BITS
-                if used < len(words):
-                    ahead |= np.uint64(words[used])
-                used += 1
-            grouped[place] = entry - radius
+                if consumed < np.uintp(len(words)):
+                    ahead |= np.uint64(words[consumed])
+                consumed += np.uintp(1)
+        used = np.int64(consumed)
         state[0] = ahead
         state[1] = width
         if escapes == 0:
@@ -260,8 +258,8 @@ def read(
         if found[0] < 1 or found[1] > _MAX_LENGTH:
             return BAD_LENGTH, used
         escaped = 0
-        for place in range(first, last):
-            if grouped[place] > radius:
+        for place in range(len(run)):
+            if run[place] > radius:
                 payload, used = _raw(state, words, used, lengths[escaped])
                 if payload < 0:
                     return INVALID, used
@@ -269,5 +267,5 @@ def read(
                 escaped += 1
                 magnitude = radius + (payload + top if payload < top else payload)
                 found[2] = max(found[2], magnitude)
-                grouped[place] = magnitude if payload < top else -magnitude
+                run[place] = magnitude if payload < top else -magnitude
     return FINE, used

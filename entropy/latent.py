@@ -145,8 +145,11 @@ def symbols_check(z: IntArray, y_live: IntArray, before: IntArray | None = None)
 
     before: symbols that come in front of z's, a frame's motion.
     """
-    check = 0 if before is None else zlib.crc32(before.astype("<i2").tobytes())
-    return zlib.crc32(y_live.astype("<i2").tobytes(), zlib.crc32(z.astype("<i2").tobytes(), check))
+    parts = [z, y_live] if before is None else [before, z, y_live]
+    check = 0
+    for part in parts:
+        check = zlib.crc32(np.ascontiguousarray(part, "<i2").data, check)
+    return check
 
 
 def _shape(shape: tuple[int, ...]) -> Shape:

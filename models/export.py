@@ -25,7 +25,15 @@ from nacre.models.latent import LatentModel
 from nacre.models.scale_decoder import Z_MAX
 from nacre.models.storage import compact
 from nacre.models.transforms import LATENT_STRIDE, PATCH, denormalize, normalize
-from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, LIGHT_SYNTHESIS, REFINEMENT, SYNTHESIS
+from nacre.weights.store import (
+    ANALYSIS,
+    FIRST_CONTEXT,
+    HEAVY_ANALYSIS,
+    LIGHT_SYNTHESIS,
+    NEXT_CONTEXT,
+    REFINEMENT,
+    SYNTHESIS,
+)
 
 
 class AnalysisGraph(nn.Module):
@@ -75,25 +83,23 @@ class ContextSteps(nn.Module):
         width: int,
         targets: Sequence[Tensor],
         thresholds: Sequence[Tensor],
-        encoding: Tensor | None,
+        encoding: Tensor,
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Symbols and y_hat of each place 2 * dy + dx, (height * width, channels), from the first state.
 
-        thresholds: 1/2 less the rounding offset. encoding: None where it is always 1.
+        thresholds: 1/2 less the rounding offset.
         """
         context = self.context
         symbols, decoded = list(targets), list(targets)
         for step, place in enumerate(STEP_ORDER):
-            spatial = state.reshape(1, height, width, -1).permute(0, 3, 1, 2)
-            features = context.spatial[step](spatial).permute(0, 2, 3, 1).reshape(height * width, -1)
-            hidden = torch.relu(_product(features, context.mix[step]))
-            parameters = _product(hidden, context.predict[step])
+            layers = context.spatial[step], context.mix[step], context.predict[step]
+            parameters = self._mean(state.reshape(height, width, -1), *layers)
             channels = targets[place].shape[-1]
             mean = parameters[:, :channels] if context.step_width else parameters
-            residual = targets[place] - (mean if encoding is None else encoding * mean)
+            residual = targets[place] - encoding * mean
             if context.step_width:
                 step_size = torch.exp(0.5 * torch.tanh(parameters[:, channels:]))
-                residual = residual * (1.0 / step_size if encoding is None else encoding / step_size + (1.0 - encoding))
+                residual = residual * (encoding / step_size + (1.0 - encoding))
             # sign(r) floor(abs(r) + offset) is the integer next to r moved towards 0 by the threshold
             threshold = thresholds[place]
             symbol = torch.round(residual - torch.maximum(torch.minimum(residual, threshold), -threshold))
@@ -102,6 +108,13 @@ class ContextSteps(nn.Module):
             if step < len(context.absorb):
                 state = state + _product(y_hat, context.absorb[step])
         return symbols, decoded
+
+    @staticmethod
+    def _mean(state: Tensor, spatial: nn.Module, mix: nn.Module, predict: nn.Module) -> Tensor:
+        """What a step predicts (height * width, outputs) from its state (height, width, C)."""
+        height, width, _ = state.shape
+        features = spatial(state[None].permute(0, 3, 1, 2)).permute(0, 2, 3, 1).reshape(height * width, -1)
+        return _product(torch.relu(_product(features, mix)), predict)
 
     def _first_state(self, z_hat: Tensor) -> tuple[Tensor, int, int]:
         """The state (height * width, C) before the first step, and the sides of its grid at 1/32."""
@@ -136,17 +149,41 @@ class ContextGraph(ContextSteps):
         return self.decode(target, z_hat, rounding, encoding)
 
 
-class EncoderContextGraph(ContextSteps):
-    """What ``ContextGraph`` does for an encoder that has no use for y_hat, with the quarters of the grid apart.
+class FirstContextGraph(ContextSteps):
+    """z_hat -> state (h/2, w/2, context_width) and mean (h/2 * w/2, C) of the places that are decoded first.
 
-    z_hat, and of each place p = 2 * dy + dx of the 2x2 grid, (h/2 * w/2, C), target{p} and threshold{p}, 1/2 less the
-    rounding offset -> symbols{p}. Nothing is moved about: whoever has rows of channels finds the quarters by striding.
+    With ``NextContextGraph`` the context decoder of an encoder that chooses symbols between the steps.
     """
 
-    def forward(self, z_hat: Tensor, *quarters: Tensor) -> tuple[Tensor, ...]:
-        places = len(STEP_ORDER)
-        symbols, _ = self._steps(*self._first_state(z_hat), quarters[:places], quarters[places:], None)
-        return tuple(symbols)
+    def forward(self, z_hat: Tensor) -> tuple[Tensor, Tensor]:
+        state, height, width = self._first_state(z_hat)
+        state = state.reshape(height, width, -1)
+        return state, self._mean(state, self.context.spatial[0], self.context.mix[0], self.context.predict[0])
+
+
+class NextContextGraph(ContextSteps):
+    """state, y_hat (h/2 * w/2, C) of the places decoded last, step int64 () in 1..3 -> state and mean of the next."""
+
+    def forward(self, state: Tensor, y_hat: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
+        context = self.context
+        before = step - 1
+        known = F.linear(y_hat, *_chosen(context.absorb, before))
+        state = state + known.reshape(state.shape)
+        height, width, channels = state.shape
+        kernel, bias = _chosen(context.spatial, before, 1)
+        rows = state.reshape(1, height, width, channels).permute(0, 3, 1, 2)
+        spatial = F.conv2d(rows, kernel.view(channels, 1, 3, 3), bias, padding=1, groups=channels)
+        features = spatial.permute(0, 2, 3, 1).reshape(height * width, channels)
+        hidden = torch.relu(F.linear(features, *_chosen(context.mix, before, 1)))
+        return state, F.linear(hidden, *_chosen(context.predict, before, 1))
+
+
+def _chosen(layers: nn.ModuleList, number: Tensor, first: int = 0) -> tuple[Tensor, Tensor]:
+    """Weight (outputs, inputs) and bias of one of several layers of the same shape, from the first on."""
+    chosen = [layer for layer in layers if isinstance(layer, nn.Conv2d)][first:]
+    weights = torch.stack([layer.weight.flatten(1) for layer in chosen])
+    biases = torch.stack([layer.bias for layer in chosen if layer.bias is not None])
+    return weights[number], biases[number]
 
 
 def _product(x: Tensor, layer: nn.Module) -> Tensor:
@@ -259,20 +296,28 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
 
 
 @torch.no_grad()
-def export_encoder_context(model: ImageModel) -> onnx.ModelProto:
-    """The graph of ``EncoderContextGraph``."""
-    config = model.config
-    places = range(len(STEP_ORDER))
-    quarters = [f"{name}{place}" for name in ("target", "threshold") for place in places]
-    symbols = [f"symbols{place}" for place in places]
-    graph = trace(
-        EncoderContextGraph(model.eval()),
-        (torch.zeros(1, config.hyper_channels, 2, 2), *(torch.zeros(16, config.latent_channels) for _ in quarters)),
-        ("z_hat", *quarters),
-        symbols,
-        {"z_hat": {2: "hz", 3: "wz"}} | {name: {0: "n"} for name in (*quarters, *symbols)},
-    )
-    return compact(graph)
+def export_encoder_context(model: ImageModel) -> dict[str, onnx.ModelProto]:
+    """The graphs of ``FirstContextGraph`` and ``NextContextGraph`` by file name."""
+    config, model = model.config, model.eval()
+    state = torch.zeros(4, 4, config.context_width)
+    grid, rows = {0: "h2", 1: "w2"}, {0: "n"}
+    graphs = {
+        FIRST_CONTEXT: trace(
+            FirstContextGraph(model),
+            (torch.zeros(1, config.hyper_channels, 2, 2),),
+            ("z_hat",),
+            ("state", "mean"),
+            {"z_hat": {2: "hz", 3: "wz"}, "state": grid, "mean": rows},
+        ),
+        NEXT_CONTEXT: trace(
+            NextContextGraph(model),
+            (state, torch.zeros(16, config.latent_channels), torch.tensor(1)),
+            ("state", "y_hat", "step"),
+            ("next_state", "mean"),
+            {"state": grid, "y_hat": rows, "next_state": grid, "mean": rows},
+        ),
+    }
+    return {name: compact(graph) for name, graph in graphs.items()}
 
 
 def export_scale_decoder(network: IntegerNetwork) -> onnx.ModelProto:

@@ -374,7 +374,7 @@ def test_a_process_that_codes_much_turns_to_the_compiled_coder(monkeypatch: pyte
     assert engines.engine_for_now().name == "constriction"
 
 
-@given(st.integers(0, 10**9), st.tuples(*[st.integers(1, 7)] * 3), st.integers(0, 11), st.booleans())
+@given(st.integers(0, 10**9), st.tuples(*[st.integers(1, 9)] * 3), st.integers(0, 11), st.booleans())
 def test_channels_may_lie_first_or_last(seed: int, shape: tuple[int, int, int], skip: int, narrow: bool) -> None:
     """What is below the threshold is left out, whatever the engine, and however an array of a latent lies in memory."""
     symbols, index = message(seed, int(np.prod(shape)), 3.0)

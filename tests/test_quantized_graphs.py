@@ -1,4 +1,4 @@
-"""Graphs written operator by operator: the scale decoder, the context with channels last, the analysis in 8 bits."""
+"""Graphs written operator by operator: the scale decoder, the context with channels last, effort 1's in 8 bits."""
 
 from __future__ import annotations
 
@@ -20,25 +20,33 @@ pytest.importorskip("compressai")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 import nacre  # noqa: E402
+from nacre import fastest as fastest_path  # noqa: E402
+from nacre import latent_arrays, latent_kernels  # noqa: E402
 from nacre.effort import parse_effort  # noqa: E402
 from nacre.entropy.latent import TileSymbols  # noqa: E402
 from nacre.entropy.network import IntegerLayer, IntegerNetwork  # noqa: E402
+from nacre.latentcoder import position  # noqa: E402
 from nacre.metrics import psnr  # noqa: E402
 from nacre.models.context import NOT_CODED  # noqa: E402
 from nacre.models.export import ContextGraph, export_encoder_context, export_scale_decoder  # noqa: E402
 from nacre.models.image import ImageModel  # noqa: E402
 from nacre.models.quantized import (  # noqa: E402
     WEIGHT_LIMIT,
-    _widen,
-    export_quantized_analysis,
+    export_linear_analysis,
+    export_quantized_hyper_analysis,
+    fit_analysis,
+    linear_latents,
+    pixel_rows,
     quantize_weight,
 )
 from nacre.models.transforms import normalize  # noqa: E402
+from nacre.padding import pad  # noqa: E402
 from nacre.stopwatch import Stopwatch  # noqa: E402
 from nacre.tile import TileCoder, TileCoding  # noqa: E402
+from nacre.tools.export import export_fastest  # noqa: E402
 from nacre.tools.tiny_model import CONFIG, build, smooth_noise  # noqa: E402
 from nacre.weights import store  # noqa: E402
-from nacre.weights.store import ENCODER_CONTEXT, INT8_ANALYSIS, MANIFEST  # noqa: E402
+from nacre.weights.store import FIRST_CONTEXT, MANIFEST  # noqa: E402
 
 TINY = Path(__file__).parent / "data" / "tiny"
 
@@ -56,8 +64,8 @@ def crops() -> Any:
 
 
 @pytest.fixture(scope="module")
-def int8(model: ImageModel, crops: Any) -> Any:
-    return export_quantized_analysis(model, crops[:8])
+def linear(model: ImageModel, crops: Any) -> Any:
+    return fit_analysis(model.analysis, crops[:8])
 
 
 def integer_layer(
@@ -145,40 +153,78 @@ def test_weights_rounded_for_their_inputs() -> None:
     assert error(*chosen) < 0.05 * error(*plain)
 
 
-def test_channels_carried_twice_change_nothing(model: ImageModel) -> None:
-    wide = _widen(model, np.array([3, 0, 11]))
-    assert wide.embed.out_channels == CONFIG.analysis_width + 3
-    x, position = normalize(255 * smooth_noise(1, 64)), torch.tensor([0.3])
-    with torch.no_grad():
-        assert torch.allclose(wide(x, position), model.analysis(x, position), rtol=1e-4, atol=1e-4)
+def run(graph: Any, outputs: list[str], feed: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: list[NDArray[Any]] = session.run(outputs, feed)
+    return found
 
 
 @pytest.mark.parametrize("position", [0.2, 0.5, 0.8])
-def test_the_analysis_in_8_bits(model: ImageModel, crops: Any, int8: Any, position: float) -> None:
-    session = onnxruntime.InferenceSession(int8.SerializeToString(), providers=["CPUExecutionProvider"])
+def test_the_linear_analysis_in_8_bits(model: ImageModel, crops: Any, linear: Any, position: float) -> None:
+    graph = export_linear_analysis(model.analysis, linear)
     image, place = crops[9:10], torch.tensor([position])
-    feed = {"image": image.permute(0, 2, 3, 1).contiguous().numpy(), "position": place.numpy()}
-    y, z = session.run(["y", "z"], feed)
+    patches = (pixel_rows(image) + 128).to(torch.uint8).numpy()
+    (y,) = run(graph, ["y"], {"patches": patches, "position": place.numpy()})
     with torch.no_grad():
-        latent = model.analysis(normalize(image.float()), place)
-        z_expected = torch.round(model.hyper_analysis(latent))
-    expected = latent.permute(0, 2, 3, 1)
-    assert np.sqrt(np.mean(np.square(y - expected.numpy()))) < 0.02 * float(expected.std())
-    assert z.shape == z_expected.shape
+        expected = model.analysis(normalize(image.float()), place).permute(0, 2, 3, 1).reshape(y.shape)
+    # the fit leaves what is not linear, 8 bits next to nothing
+    exact = (patches - 128.0) @ linear.weight.T + linear.bias
+    gain = model.analysis.gain(place).flatten().detach().numpy()
+    assert np.sqrt(np.mean(np.square(y - exact * gain))) < 0.01 * float(expected.std())
+    assert np.sqrt(np.mean(np.square(y - expected.numpy()))) < 0.1 * float(expected.std())
+    (weight,) = (onnx.numpy_helper.to_array(t) for t in graph.graph.initializer if t.name == "analysis.weight")
+    assert weight.dtype == np.int8
+    assert weight.min() >= -64
+    assert weight.max() <= 63
+
+
+def test_a_linear_analysis_is_found_again(crops: Any) -> None:
+    model = ImageModel(replace(CONFIG, analysis_blocks=0, analysis_latent_blocks=0)).eval()
+    linear = fit_analysis(model.analysis, crops)
+    for latent, place in zip(linear_latents(model.analysis, linear, crops[:1]), (0.0, 0.25, 0.5), strict=False):
+        with torch.no_grad():
+            expected = model.analysis(normalize(crops[:1].float()), torch.tensor([place]))
+        assert float((latent - expected).std()) < 0.01 * float(expected.std())
+
+
+def test_the_hyper_analysis_in_8_bits(model: ImageModel, crops: Any, linear: Any) -> None:
+    latents = linear_latents(model.analysis, linear, crops)
+    graph = export_quantized_hyper_analysis(model.hyper_analysis, latents[:-1])
+    y = latents[-1][:1]
+    with torch.no_grad():
+        expected = torch.round(model.hyper_analysis(y)).clamp(-127, 127).numpy()
+    rows = y.permute(0, 2, 3, 1).contiguous().numpy()
+    levels = np.empty(rows.shape, np.uint8)
+    latent_arrays.levels(rows.reshape(-1).view(np.uint32), latent_arrays.level_table(), levels.reshape(-1))
+    (z,) = run(graph, ["z"], {"levels": levels})
+    assert z.shape == expected.shape
     assert np.array_equal(z, np.rint(z))
-    assert np.abs(z - z_expected.numpy()).max() <= 1
-    weights = [onnx.numpy_helper.to_array(t) for t in int8.graph.initializer if t.name.endswith(".weight")]
-    assert len(weights) >= 10
-    assert all(w.dtype == np.int8 and w.min() >= -64 and w.max() <= 63 for w in weights)
+    assert np.abs(z - expected).max() <= 1
+
+
+def test_the_encoder_s_context_graphs_step_by_step(model: ImageModel) -> None:
+    torch.manual_seed(3)
+    graphs = list(export_encoder_context(model).values())
+    y = 4 * torch.randn(1, CONFIG.latent_channels, 8, 12)
+    z = torch.randint(-3, 4, (1, CONFIG.hyper_channels, 2, 3)).float()
+    with torch.no_grad():
+        _, symbols, y_hat = model.context(y, z)
+    state, mean = run(graphs[0], ["state", "mean"], {"z_hat": z.numpy()})
+    for step, (row, column) in enumerate(((0, 0), (1, 1), (0, 1), (1, 0)), 1):
+        chosen, decoded = (part[0, :, row::2, column::2].permute(1, 2, 0).flatten(0, 1) for part in (symbols, y_hat))
+        assert np.allclose(mean + chosen.numpy(), decoded.numpy(), atol=0.02)  # weights of 16 and 8 bits
+        if step < 4:
+            feed = {"state": state, "y_hat": decoded.numpy(), "step": np.array(step)}
+            state, mean = run(graphs[1], ["next_state", "mean"], feed)
 
 
 @pytest.fixture(scope="module")
-def fastest(tmp_path_factory: pytest.TempPathFactory, model: ImageModel, int8: Any) -> Path:
+def fastest(tmp_path_factory: pytest.TempPathFactory, model: ImageModel, crops: Any) -> Path:
     """A folder with the tiny weights and the graphs of effort 1."""
     folder = tmp_path_factory.mktemp("weights")
     shutil.copytree(TINY, folder / "tiny")
     manifest = json.loads((folder / "tiny" / MANIFEST).read_text())
-    for name, graph in ((INT8_ANALYSIS, int8), (ENCODER_CONTEXT, export_encoder_context(model))):
+    for name, graph in export_fastest(model, crops[:8]).items():
         data = graph.SerializeToString()
         (folder / "tiny" / name).write_bytes(data)
         manifest["files"][name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -200,7 +246,7 @@ def test_effort_1_takes_the_fastest_graphs(fastest: Path, crops: Any) -> None:
 def test_weights_with_one_of_the_fastest_graphs_alone(tmp_path: Path, fastest: Path, crops: Any) -> None:
     shutil.copytree(fastest / "tiny", tmp_path / "tiny")
     manifest = json.loads((tmp_path / "tiny" / MANIFEST).read_text())
-    del manifest["files"][ENCODER_CONTEXT]
+    del manifest["files"][FIRST_CONTEXT]
     (tmp_path / "tiny" / MANIFEST).write_text(json.dumps(manifest))
     codec = nacre.ImageCodec("tiny", 1, tmp_path)
     picture = crops[10].permute(1, 2, 0).contiguous().numpy()
@@ -216,11 +262,16 @@ def test_the_fastest_graphs_choose_what_the_others_choose(
     coder = TileCoder(store.load("tiny", fastest), 1)
     pixels = crops[11].permute(1, 2, 0).contiguous().numpy()[: size[0], : size[1]]
 
-    def latents(_names: Sequence[str], inputs: dict[str, Any]) -> list[Any]:
-        y, z = coder._analysis.run(["y", "z"], inputs)
-        return [np.ascontiguousarray(y.transpose(0, 2, 3, 1)), z]
+    def latents(_names: Sequence[str], _inputs: dict[str, Any]) -> list[Any]:
+        return [rows]
 
+    def hyper_latents(_names: Sequence[str], _inputs: dict[str, Any]) -> list[Any]:
+        return [z]
+
+    y, z = coder._analysis.run(["y", "z"], {"image": pad(pixels)[None], "position": position(quality * 256)})
+    rows = np.ascontiguousarray(y[0].reshape(y.shape[1], -1).T)
     monkeypatch.setattr(coder._fastest._analysis, "run", latents)
+    monkeypatch.setattr(coder._fastest._hyper_analysis, "run", hyper_latents)
     step = quality * 256
     coding = TileCoding(*size[::-1], step, coder.live_channels(step), coder.weights.skip_threshold)
 
@@ -242,3 +293,15 @@ def test_effort_1_measures_what_it_writes(fastest: Path, crops: Any) -> None:
     coding = TileCoding(90, 50, 15000, coder.live_channels(15000), coder.weights.skip_threshold)
     symbols = coder.decode_symbols(payload, check, coding, Stopwatch())
     assert np.array_equal(coder.reconstruct(symbols, coding, Stopwatch()), decoded)
+
+
+def test_what_compiled_loops_choose_is_the_same(fastest: Path, monkeypatch: pytest.MonkeyPatch, crops: Any) -> None:
+    coder = TileCoder(store.load("tiny", fastest), 1)
+    pixels = crops[8].permute(1, 2, 0).contiguous().numpy()[:90, :70]
+    written = []
+    for compiled, loops in ((False, latent_arrays), (True, latent_kernels)):
+        monkeypatch.setattr(fastest_path, "compiling_pays", lambda compiled=compiled: compiled)
+        assert fastest_path._loops() is loops
+        written += [coder.encode(picture, 15000, Stopwatch(), parse_effort(1)) for picture in (pixels, pixels[..., 0])]
+    assert written[:2] == written[2:]
+    assert written[0] != written[1]

@@ -43,7 +43,7 @@ FRAMES = 120
 TARGET_BPP = 0.5
 _MAX_SIDE = 4096  # of frames, which are held in memory
 _PROBE = 37  # one frame of so many is coded to find the quality; odd, so that the codec's grid falls otherwise in each
-_GROUP = 6  # frames of each thread between two looks at the clock
+_GROUP = 12  # frames of each thread between two looks at the clock, when all threads wait for the last
 _PAN = (2, 3)  # rows and columns that the mosaic moves by from frame to frame
 
 

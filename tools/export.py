@@ -29,7 +29,7 @@ from nacre.models.export import export_encoder_context, export_graphs, export_sc
 from nacre.models.image import ImageModel
 from nacre.models.latent import LatentModel
 from nacre.models.published import SCALE_PREFIX, load_published, training_arrays
-from nacre.models.quantized import export_quantized_analysis
+from nacre.models.quantized import export_linear_analysis, export_quantized_hyper_analysis, fit_analysis, linear_latents
 from nacre.models.scale_decoder import Z_MAX
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables
 from nacre.models.transforms import normalize
@@ -38,11 +38,20 @@ from nacre.tools.graph_analysis import extra_rates, with_graph_analysis
 from nacre.tools.rounding_offsets import rounding_offsets
 from nacre.tools.train import load_weights, measure
 from nacre.version import __version__
-from nacre.weights.store import ENCODER_CONTEXT, INT8_ANALYSIS, MANIFEST, MANIFEST_FORMAT, decoder_digest
+from nacre.weights.store import (
+    FASTEST_FILES,
+    INT8_ANALYSIS,
+    INT8_HYPER_ANALYSIS,
+    MANIFEST,
+    MANIFEST_FORMAT,
+    decoder_digest,
+)
 
 CANDIDATE_STRENGTHS = (0.0, 0.2, 0.4)
 CANDIDATE_THRESHOLDS = (8, 11, 14)
 LIVE_STEP = 16  # live channels are counted in multiples of this
+LIVE_CROPS = 32
+FITTED_CROPS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +122,11 @@ def publish(
 ) -> dict[str, Any]:
     """Write the folder of published weights (replacing it as a whole) and return its manifest.
 
-    ``calibration``: crops (N, 3, H, W) uint8 for the analysis in 8 bits; without them there is none.
+    ``calibration``: crops (N, 3, H, W) uint8 that the graphs of effort 1 are fitted to; without them, or with a step
+    width, there are none.
     """
     graphs = export_graphs(model)
-    if calibration is not None:
+    if calibration is not None and not model.config.step_width:
         graphs |= export_fastest(model, calibration)
     with replaced(folder) as temporary:
         manifest = write_weights(
@@ -127,10 +137,13 @@ def publish(
 
 
 def export_fastest(model: ImageModel, calibration: Tensor) -> dict[str, onnx.ModelProto]:
-    """The graphs of effort 1 by file name, calibrated on crops (N, 3, H, W) uint8."""
+    """The graphs of effort 1 by file name, FASTEST_FILES, fitted to crops (N, 3, H, W) uint8."""
+    linear = fit_analysis(model.analysis, calibration)
+    latents = linear_latents(model.analysis, linear, calibration[: len(calibration) // 4 or None])
     return {
-        INT8_ANALYSIS: export_quantized_analysis(model, calibration),
-        ENCODER_CONTEXT: export_encoder_context(model),
+        INT8_ANALYSIS: export_linear_analysis(model.analysis, linear),
+        INT8_HYPER_ANALYSIS: export_quantized_hyper_analysis(model.hyper_analysis, latents),
+        **export_encoder_context(model),
     }
 
 
@@ -220,11 +233,11 @@ def main(arguments: list[str] | None = None) -> int:
         if missing:
             msg = f"{options.run} lacks {', '.join(missing)}"
             raise ValueError(msg)
-        training, validation = load_pictures(options.data, minimum=384, limit=32)
+        training, validation = load_pictures(options.data, minimum=384, limit=FITTED_CROPS)
         crops = torch.from_numpy(centre_crops(validation, 384))
         choice = choose_rounding(model, crops, print)
         calibration = torch.from_numpy(centre_crops(training, 256))
-        live = live_channels(model.eval(), calibration, choice)
+        live = live_channels(model.eval(), calibration[:LIVE_CROPS], choice)
         manifest = publish(
             model, options.folder, choice=choice, live=live, version=options.version, notes={"note": options.note},
             calibration=calibration,
@@ -236,8 +249,8 @@ def main(arguments: list[str] | None = None) -> int:
             heavy = measure(final, crops, choice.offsets, choice.skip_threshold, heavy=True)
         if final.config.has_light_synthesis:
             light = measure(final, crops, choice.offsets, choice.skip_threshold, light=True)
-        graph = (options.folder / INT8_ANALYSIS).read_bytes()
-        int8 = measure(with_graph_analysis(final, graph), crops, choice.offsets, choice.skip_threshold)
+        fastest = {name: (options.folder / name).read_bytes() for name in FASTEST_FILES}
+        int8 = measure(with_graph_analysis(final, fastest), crops, choice.offsets, choice.skip_threshold)
     except (ValueError, OSError, NacreError) as error:
         print(f"nacre.tools.export: {error}", file=sys.stderr)
         return 1
@@ -246,7 +259,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"MAC/pixel {manifest['mac_per_pixel']}; live channels {live[0]}..{live[-1]}")
     print(f"J as shipped {shipped.cost:.4f}" + (f", heavier analysis {heavy.cost:.4f}" if heavy else ""))
     rates = " ".join(f"{100 * extra:.1f}" for extra in extra_rates(shipped, int8))
-    print(f"J with the analysis in 8 bits {int8.cost:.4f}, % of rate lost at the six lambdas {rates}")
+    print(f"J with the linear analysis in 8 bits {int8.cost:.4f}, % of rate lost at the six lambdas {rates}")
     if light:
         losses = " ".join(f"{a - b:.2f}" for a, b in zip(shipped.psnrs, light.psnrs, strict=True))
         print(f"J with the light synthesis {light.cost:.4f}, dB lost at the six lambdas {losses}")

@@ -1,8 +1,9 @@
-"""An exported analysis in the place of the module that it was made of, to measure what its arithmetic costs."""
+"""The exported analysis of effort 1 in the place of the modules that it was made of, to measure what it costs."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
@@ -10,46 +11,47 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nacre import latent_arrays
 from nacre.models.image import ImageModel
-from nacre.models.transforms import denormalize
+from nacre.models.quantized import pixel_rows
+from nacre.models.transforms import LATENT_STRIDE, denormalize
 from nacre.tools.train import Measure
+from nacre.weights.store import INT8_ANALYSIS, INT8_HYPER_ANALYSIS
 
 
 class _GraphAnalysis(nn.Module):
-    """The y of a graph of the analysis in 8 bits; its z waits for ``_KeptHyperLatent``.
-
-    All pictures of a batch have one quality.
-    """
+    """All pictures of a batch have one quality."""
 
     def __init__(self, graph: bytes) -> None:
         super().__init__()
         self._session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-        self.z = torch.empty(0)
 
     def forward(self, x: Tensor, position: Tensor) -> Tensor:
-        images = denormalize(x).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-        place = position[:1].numpy()
-        pairs = [self._session.run(["y", "z"], {"image": image[np.newaxis], "position": place}) for image in images]
-        y, z = (torch.from_numpy(np.concatenate(parts)) for parts in zip(*pairs, strict=True))
-        self.z = z
-        return y.permute(0, 3, 1, 2)
+        patches = (pixel_rows(denormalize(x).round()) + 128).to(torch.uint8).numpy()
+        (y,) = self._session.run(["y"], {"patches": patches, "position": position[:1].numpy()})
+        rows, columns = (side // LATENT_STRIDE for side in x.shape[2:])
+        return torch.from_numpy(y).view(len(x), rows, columns, -1).permute(0, 3, 1, 2)
 
 
-class _KeptHyperLatent(nn.Module):
-    def __init__(self, analysis: _GraphAnalysis) -> None:
+class _GraphHyperAnalysis(nn.Module):
+    def __init__(self, graph: bytes) -> None:
         super().__init__()
-        self._analysis = [analysis]  # in a list, so that it is no part of this module
+        self._session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+        self._table = latent_arrays.level_table()
 
     def forward(self, y: Tensor) -> Tensor:
-        return self._analysis[0].z
+        rows = y.permute(0, 2, 3, 1).contiguous().numpy()
+        levels = np.empty(rows.shape, np.uint8)
+        latent_arrays.levels(rows.reshape(-1).view(np.uint32), self._table, levels.reshape(-1))
+        z = [self._session.run(["z"], {"levels": one[np.newaxis]})[0] for one in levels]
+        return torch.from_numpy(np.concatenate(z))
 
 
-def with_graph_analysis(model: ImageModel, graph: bytes) -> ImageModel:
-    """A copy of the model whose analysis and hyper-analysis are those of an exported graph, for whole pixels."""
+def with_graph_analysis(model: ImageModel, graphs: Mapping[str, bytes]) -> ImageModel:
+    """A copy of the model whose analysis and hyper-analysis are exported graphs, by file name, for whole pixels."""
     changed = copy.deepcopy(model)
-    analysis = _GraphAnalysis(graph)
-    changed.analysis = analysis  # type: ignore[assignment]
-    changed.hyper_analysis = _KeptHyperLatent(analysis)  # type: ignore[assignment]
+    changed.analysis = _GraphAnalysis(graphs[INT8_ANALYSIS])  # type: ignore[assignment]
+    changed.hyper_analysis = _GraphHyperAnalysis(graphs[INT8_HYPER_ANALYSIS])  # type: ignore[assignment]
     return changed
 
 

@@ -37,8 +37,13 @@ SYNTHESIS = "synthesis.onnx"
 DECODER_FILES = ("context.onnx", "entropy.npz", SYNTHESIS)
 ANALYSIS = "analysis.onnx"
 HEAVY_ANALYSIS = "analysis_heavy.onnx"  # for the same decoder; not every set of weights has one
-INT8_ANALYSIS = "analysis_int8.onnx"  # the fastest, for the same decoder; not every set of weights has one
-ENCODER_CONTEXT = "context_encoder.onnx"  # of context.onnx what the fastest encoder needs; stands beside INT8_ANALYSIS
+INT8_ANALYSIS = "analysis_int8.onnx"
+INT8_HYPER_ANALYSIS = "hyper_analysis_int8.onnx"
+FIRST_CONTEXT = "context_first.onnx"
+NEXT_CONTEXT = "context_next.onnx"
+# The fastest encoder's graphs, for the same decoder; not every set of weights has them.
+FASTEST_FILES = (INT8_ANALYSIS, INT8_HYPER_ANALYSIS, FIRST_CONTEXT, NEXT_CONTEXT)
+LEVEL_STEP = 0.05  # of the latent's signed logarithm, what one level of INT8_HYPER_ANALYSIS' input is worth
 LIGHT_SYNTHESIS = "synthesis_light.onnx"  # for the same streams; not every set of weights has one
 REFINEMENT = "refine.onnx"  # the synthesis and its adjoint, for the encoder's higher efforts; weights may lack it
 _FILES = (ANALYSIS, "scale_decoder.onnx", *DECODER_FILES)
