@@ -4,12 +4,13 @@
     z -> mean of the first places -> symbols, y_hat -> mean of the next places -> ... four times
 
 A latent is rows of channels, (h, w, C), throughout; the four places of the 2x2 grid, which the context decodes one
-after the other, are every second row and column of it. Between the graphs compiled loops are at work, once a process has
-coded so much that compiling them pays, and NumPy before that, with the same result.
+after the other, are every second row and column of it. Between the graphs compiled loops are at work, once a process
+has coded so much that compiling them pays, and NumPy before that, with the same result.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -29,9 +30,9 @@ from nacre.stopwatch import Stopwatch
 from nacre.weights.store import FASTEST_FILES, FIRST_CONTEXT, INT8_ANALYSIS, INT8_HYPER_ANALYSIS, NEXT_CONTEXT, Weights
 
 # Rows and columns of the 2x2 grid in the order in which they are decoded.
-_PLACES = ((0, 0), (1, 1), (0, 1), (1, 0))
+PLACES = ((0, 0), (1, 1), (0, 1), (1, 0))
 _LARGEST = np.float32(MAX_SYMBOL)
-_COLOURS = 3
+COLOURS = 3
 
 Number = TypeVar("Number", bound=np.integer[Any])
 
@@ -53,21 +54,21 @@ class FastestPath:
         """The symbols of pixels (H, W, 3), or (H, W) for grey; y holds none beyond `grid`, its (rows, columns)."""
         width, height = (side // Y_STEP for side in padded_size(*pixels.shape[1::-1]))
         with stopwatch.part("colour"):
-            patches = np.empty((height * width, _COLOURS * Y_STEP**2), np.uint8)
-            coloured = pixels if pixels.ndim > 2 else np.repeat(pixels[..., np.newaxis], _COLOURS, 2)
-            _loops().patches(np.ascontiguousarray(coloured), patches.reshape(height, width, Y_STEP, -1))
+            patches = np.empty((height * width, COLOURS * Y_STEP**2), np.uint8)
+            coloured = pixels if pixels.ndim > 2 else np.repeat(pixels[..., np.newaxis], COLOURS, 2)
+            loops().patches(np.ascontiguousarray(coloured), patches.reshape(height, width, Y_STEP, -1))
         with stopwatch.part("analysis"):
             (y,) = self._analysis.run(["y"], {"patches": patches, "position": position(quality)})
             levels = np.empty((1, height, width, y.shape[1]), np.uint8)
-            _loops().levels(y.reshape(-1).view(np.uint32), self._levels, levels.reshape(-1))
+            loops().levels(y.reshape(-1).view(np.uint32), self._levels, levels.reshape(-1))
             (z,) = self._hyper_analysis.run(["z"], {"levels": levels})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
             index = self._latent.scale(z_symbols, self._latent.row(quality))
             live = self._latent.live_channels(quality)
-            rows = _transposed(index.reshape(len(index), -1)).reshape(height, width, -1)
+            rows = transposed(index.reshape(len(index), -1)).reshape(height, width, -1)
             symbols = self._symbols(y.reshape(rows.shape), z, rows, live, grid)
-            channels_first = _transposed(symbols.reshape(-1, len(index))).reshape(index.shape)
+            channels_first = transposed(symbols.reshape(-1, len(index))).reshape(index.shape)
             return TileSymbols(z_symbols, channels_first, index)
 
     def _symbols(
@@ -75,28 +76,34 @@ class FastestPath:
     ) -> NDArray[np.int16]:
         """Symbols (h, w, C) of a latent y, index likewise."""
         symbols = np.empty(y.shape, np.int16)
-        choose = _loops().choose
+        choose = loops().choose
         state, mean = self._first_context.run(["state", "mean"], {"z_hat": z})
-        for step, place in enumerate(_PLACES, 1):
+        for step, place in enumerate(PLACES, 1):
             decoded = mean.reshape(*state.shape[:2], -1)
             choose(decoded, y, index, *place, *grid, live, self._latent.thresholds, _LARGEST, symbols)
-            if step < len(_PLACES):
+            if step < len(PLACES):
                 inputs = {"state": state, "y_hat": mean, "step": np.array(step)}
                 state, mean = self._next_context.run(["next_state", "mean"], inputs)
         return symbols
 
 
-def _loops() -> ModuleType:
+def loops() -> ModuleType:
     """The functions of latent_arrays, compiled if that pays."""
-    if not compiling_pays():
-        return latent_arrays
-    from nacre import latent_kernels
+    return (_compiled_loops() if compiling_pays() else None) or latent_arrays
 
+
+@cache
+def _compiled_loops() -> ModuleType | None:
+    """None where numba is not installed."""
+    try:
+        from nacre import latent_kernels
+    except ImportError:
+        return None
     return latent_kernels
 
 
-def _transposed(matrix: NDArray[Number]) -> NDArray[Number]:
+def transposed(matrix: NDArray[Number]) -> NDArray[Number]:
     """Rows as columns."""
     transposed = np.empty(matrix.shape[::-1], matrix.dtype)
-    _loops().transpose(matrix, transposed)
+    loops().transpose(matrix, transposed)
     return transposed

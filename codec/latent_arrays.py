@@ -61,6 +61,11 @@ def choose(
     mean[inside] += chosen
 
 
+def add(mean: Float32Array, symbols: IntArray, row: int, column: int) -> None:
+    """Add to a mean (h, w, C) the symbols (2h, 2w, C) of every second row and column, from `row` and `column` on."""
+    mean += symbols[row::2, column::2]
+
+
 def transpose(matrix: IntArray, out: IntArray) -> None:
     """Rows as columns."""
     out[...] = matrix.T

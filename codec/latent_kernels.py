@@ -66,6 +66,16 @@ def choose(
 
 
 @compiled_exactly
+def add(mean: Float32Array, symbols: IntArray, row: int, column: int) -> None:
+    """See nacre.latent_arrays.add."""
+    for i in range(mean.shape[0]):
+        for j in range(mean.shape[1]):
+            predicted, chosen = mean[i, j], symbols[2 * i + row, 2 * j + column]
+            for k in range(mean.shape[2]):
+                predicted[k] += np.float32(chosen[k])
+
+
+@compiled_exactly
 def transpose(matrix: IntArray, out: IntArray) -> None:
     """See nacre.latent_arrays.transpose. Squares that fit the caches, one after the other."""
     height, width = np.uintp(matrix.shape[0]), np.uintp(matrix.shape[1])

@@ -21,7 +21,11 @@ from nacre.sources import Source
 from nacre.weights.sequence import INTRA, PREDICTED, SequenceWeights, find_sequence_profiles
 from nacre.weights.store import Weights, find_profiles, search_folders
 
-_INSTEAD = {"heavy_analysis": " instead of analysis", "light_synthesis": " instead of synthesis (decode --light)"}
+_INSTEAD = {
+    "heavy_analysis": " instead of analysis",
+    "linear_analysis": " instead of analysis (effort 1)",
+    "light_synthesis": " instead of synthesis (decode --light)",
+}
 
 
 def info(options: Namespace, console: Console) -> int:

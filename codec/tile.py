@@ -26,6 +26,7 @@ from nacre.entropy.network import IndexArray, PriorArray
 from nacre.entropy.tables import MAX_SYMBOL, IntArray
 from nacre.fastest import FastestPath
 from nacre.latentcoder import NOT_CODED, Float32Array, LatentCoder, position
+from nacre.lightpath import LightPath
 from nacre.padding import pad
 from nacre.picture import Pixels
 from nacre.refine import Coded, Original, Refiner
@@ -33,7 +34,6 @@ from nacre.stopwatch import Stopwatch
 from nacre.weights.store import (
     ANALYSIS,
     HEAVY_ANALYSIS,
-    LIGHT_SYNTHESIS,
     REFINEMENT,
     SYNTHESIS,
     Weights,
@@ -63,7 +63,7 @@ class TileCoder:
         self._analysis = Graph(weights, _first(weights, HEAVY_ANALYSIS, ANALYSIS), threads)
         self._fastest = FastestPath(weights, self._latent, threads)
         self._synthesis = Graph(weights, SYNTHESIS, threads)
-        self._light_synthesis = Graph(weights, LIGHT_SYNTHESIS, threads)
+        self._light = LightPath(weights, threads)
         self._refiner = Refiner(Graph(weights, REFINEMENT, threads), self._latent.y_tables)
 
     def check_effort(self, effort: Effort) -> None:
@@ -210,9 +210,13 @@ class TileCoder:
         self, symbols: TileSymbols, coding: TileCoding, stopwatch: Stopwatch, *, light: bool = False
     ) -> Pixels:
         """The pixels (height, width, 3) of decoded symbols, a view into a padded array; or by the light synthesis."""
+        padded = y_grid(*padded_size(coding.width, coding.height))
+        if light:
+            pixels = self._light.reconstruct(symbols, *padded, coding.quality, stopwatch)
+            return pixels[: coding.height, : coding.width]
         with stopwatch.part("entropy networks"):
-            y_hat = self._latent.latent(symbols, *y_grid(*padded_size(coding.width, coding.height)))
-        return self._synthesize(y_hat, coding.quality, coding.height, coding.width, stopwatch, light=light)
+            y_hat = self._latent.latent(symbols, *padded)
+        return self._synthesize(y_hat, coding.quality, coding.height, coding.width, stopwatch)
 
     def _synthesize(
         self,
@@ -221,12 +225,9 @@ class TileCoder:
         height: int,
         width: int,
         stopwatch: Stopwatch,
-        *,
-        light: bool = False,
     ) -> Pixels:
-        synthesis = self._light_synthesis if light else self._synthesis
         with stopwatch.part("synthesis"):
-            (image,) = synthesis.run(["image"], {"y_hat": y_hat, "position": position(quality)})
+            (image,) = self._synthesis.run(["image"], {"y_hat": y_hat, "position": position(quality)})
         pixels: Pixels = image[0, :height, :width]
         return pixels
 

@@ -20,7 +20,7 @@ from nacre.entropy.groups import GroupedReader, GroupedWriter, SymbolReader, Sym
 from nacre.entropy.rangecoder import INVALID, PRECISION, Int32Array, PlainDecoder, PlainEncoder, PlainModel, Words
 from nacre.entropy.tables import TOTAL_BITS, TableSet
 
-COMPILING_PAYS = 1 << 24  # symbols; constriction has taken some 0.3 s for as many
+COMPILING_PAYS = 1 << 26  # symbols, those that are left out too; some 25 pictures of 1920x1080
 
 
 class Engine(Protocol):

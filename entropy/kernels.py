@@ -1,8 +1,8 @@
 """The loops of the compiled range coder; rangecoder.py documents the arithmetic, groups.py the order of coding.
 
 Symbols are sorted by table by counting. Each half of an array has bins of its own, table t's 2 t and 2 t + 1:
-neighbours often have the same table, and a count that waits for the one before is slow. What is not coded goes to the bins of its
-tables as well, in front of the others, since it is faster than not to touch it.
+neighbours often have the same table, and a count that waits for the one before is slow. What is not coded goes to the
+bins of its tables as well, in front of the others, since it is faster than not to touch it.
 """
 
 from __future__ import annotations

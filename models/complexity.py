@@ -22,19 +22,15 @@ PARTS = ("analysis", "hyper_analysis", "scale_decoder", "context", "synthesis")
 def mac_per_pixel(model: ImageModel) -> dict[str, float]:
     """Part name to MAC per pixel of the picture, convolutions only; the four context steps are all counted.
 
-    A heavier analysis and a lighter synthesis, where there are such, come last: they take the ordinary ones' places.
+    A heavier analysis, where there is one, comes last: it takes the ordinary one's place.
     """
     parts = [*PARTS]
     parts += ["heavy_analysis"] if model.config.has_heavy_analysis else []
-    parts += ["light_synthesis"] if model.config.has_light_synthesis else []
 
     def run() -> None:
         model(torch.zeros(1, 3, SIDE, SIDE), 50.0)
         if model.config.has_heavy_analysis:
             model.heavy_analysis(torch.zeros(1, 3, SIDE, SIDE), torch.tensor([0.5]))
-        if model.config.has_light_synthesis:
-            latent = torch.zeros(1, model.config.latent_channels, SIDE // 16, SIDE // 16)
-            model.light_synthesis(latent, torch.tensor([0.5]))
 
     return _counted(model, parts, run)
 

@@ -7,6 +7,8 @@ from typing import Any, Literal, Self
 
 Conditional = Literal["gaussian", "mixture", "generalized"]
 
+_FORMER = {"light_blocks", "light_hidden"}  # entries of configurations that versions before have written
+
 LAMBDA_MIN = 0.0005
 LAMBDA_MAX = 0.3
 
@@ -39,8 +41,6 @@ class ImageConfig:
     synthesis_blocks: int = 4
     synthesis_latent_hidden: int = 320  # at 1/16
     synthesis_latent_blocks: int = 2
-    light_blocks: int = 0  # of a lighter synthesis for the same streams; 0: none
-    light_hidden: int = 128  # at 1/16
     context_width: int = 192  # at 1/32
     context_hidden: int = 256  # at 1/64
     scale_hidden: int = 128  # at 1/64 and 1/32
@@ -57,11 +57,6 @@ class ImageConfig:
         """Whether there is a heavier analysis beside the ordinary one."""
         return self.heavy_blocks > 0 or self.heavy_latent_blocks > 0
 
-    @property
-    def has_light_synthesis(self) -> bool:
-        """Whether there is a lighter synthesis beside the ordinary one."""
-        return self.light_blocks > 0
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a manifest or a checkpoint."""
         return asdict(self)
@@ -69,6 +64,7 @@ class ImageConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The configuration of ``to_dict``; a name that this version does not know raises ValueError."""
+        values = {name: entry for name, entry in values.items() if name not in _FORMER}
         unknown = set(values) - {field.name for field in fields(cls)}
         if unknown:
             msg = f"configuration has unknown entries {sorted(unknown)}"

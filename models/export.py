@@ -24,12 +24,11 @@ from nacre.models.image import ImageModel
 from nacre.models.latent import LatentModel
 from nacre.models.scale_decoder import Z_MAX
 from nacre.models.storage import compact
-from nacre.models.transforms import LATENT_STRIDE, PATCH, denormalize, normalize
+from nacre.models.transforms import PATCH, denormalize, normalize
 from nacre.weights.store import (
     ANALYSIS,
     FIRST_CONTEXT,
     HEAVY_ANALYSIS,
-    LIGHT_SYNTHESIS,
     NEXT_CONTEXT,
     REFINEMENT,
     SYNTHESIS,
@@ -203,20 +202,6 @@ class SynthesisGraph(nn.Module):
         return _to_uint8(self.synthesis(y_hat, position)).permute(0, 2, 3, 1)
 
 
-class LightSynthesisGraph(nn.Module):
-    """As ``SynthesisGraph``, by the lighter synthesis: whole rows of 16 pixels are copied to their places."""
-
-    def __init__(self, model: ImageModel) -> None:
-        super().__init__()
-        self.light_synthesis = model.light_synthesis
-
-    def forward(self, y_hat: Tensor, position: Tensor) -> Tensor:
-        samples = _to_uint8(self.light_synthesis.samples(y_hat, position))
-        _, _, height, width = samples.shape
-        rows = samples.permute(0, 2, 3, 1).reshape(1, height, width, LATENT_STRIDE, -1).permute(0, 1, 3, 2, 4)
-        return rows.reshape(1, LATENT_STRIDE * height, LATENT_STRIDE * width, 3)
-
-
 def _to_uint8(x: Tensor) -> Tensor:
     """Normalized samples as pixels."""
     return torch.round(denormalize(x)).clamp(0, 255).to(torch.uint8)
@@ -249,7 +234,7 @@ def trace(
 
 @torch.no_grad()
 def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
-    """The float graphs by file name; the heavier analysis and the lighter synthesis where there are such."""
+    """The float graphs by file name; the heavier analysis where there is one."""
     model = model.eval().cpu().to(memory_format=torch.contiguous_format)
     config = model.config
     position = torch.tensor([0.5])
@@ -272,17 +257,13 @@ def export_graphs(model: ImageModel) -> dict[str, onnx.ModelProto]:
         ("symbols", "y_hat"),
         {"target": grid, "rounding": grid, "z_hat": {2: "hz", 3: "wz"}, "symbols": grid, "y_hat": grid},
     )
-    syntheses: list[tuple[str, nn.Module]] = [(SYNTHESIS, SynthesisGraph(model))]
-    if config.has_light_synthesis:
-        syntheses.append((LIGHT_SYNTHESIS, LightSynthesisGraph(model)))
-    for name, module in syntheses:
-        graphs[name] = trace(
-            module,
-            (latent, position),
-            ("y_hat", "position"),
-            ("image",),
-            {"y_hat": grid, "image": {1: "height", 2: "width"}},
-        )
+    graphs[SYNTHESIS] = trace(
+        SynthesisGraph(model),
+        (latent, position),
+        ("y_hat", "position"),
+        ("image",),
+        {"y_hat": grid, "image": {1: "height", 2: "width"}},
+    )
     samples = torch.zeros(1, 3 * PATCH**2, 16, 16, dtype=torch.uint8)
     fine = {2: "h8", 3: "w8"}
     graphs[REFINEMENT] = trace(

@@ -16,7 +16,7 @@ _TO_RGB = torch.tensor([[1.164384, 0.0, 1.596027], [1.164384, -0.391762, -0.8129
 _BLACK = torch.tensor([16.0, 128.0, 128.0])
 SAMPLES_PER_PIXEL = 1.5
 LUMA_BLOCK = 4  # of the transform of residuals
-_FURTHER = ("heavy_analysis.", "light_synthesis.")
+_FURTHER = ("heavy_analysis.",)
 
 
 def _rgb_of_frame_patches() -> tuple[Tensor, Tensor]:
@@ -40,8 +40,8 @@ def intra_from_stills(model: FrameModel, stills: dict[str, Tensor]) -> None:
     """Give a model of intra frames the parameters of an image model of the same widths.
 
     The first and last layers are multiplied by the change between RGB and YUV 4:2:0; what remains is that chroma of
-    half resolution meets networks that have not seen it. What stills have besides, a heavier analysis or a lighter
-    synthesis, is left out. Raises RuntimeError where shapes differ.
+    half resolution meets networks that have not seen it. What stills have besides, a heavier analysis, is
+    left out. Raises RuntimeError where shapes differ.
     """
     to_rgb, offset = _rgb_of_frame_patches()
     to_frame = torch.linalg.pinv(to_rgb)

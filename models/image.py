@@ -13,7 +13,7 @@ from nacre.models.context import ContextDecoder
 from nacre.models.latent import LatentModel
 from nacre.models.prior import HyperPrior
 from nacre.models.scale_decoder import ScaleDecoder
-from nacre.models.transforms import Analysis, HyperAnalysis, LightSynthesis, Synthesis, denormalize, normalize
+from nacre.models.transforms import Analysis, HyperAnalysis, Synthesis, denormalize, normalize
 
 
 class ImageModel(LatentModel):
@@ -42,8 +42,6 @@ class ImageModel(LatentModel):
         if self.config.has_heavy_analysis:
             self.heavy_analysis = Analysis(self.config, heavy=True)
         self.synthesis = Synthesis(self.config)
-        if self.config.has_light_synthesis:
-            self.light_synthesis = LightSynthesis(self.config)
         self.hyper_analysis = HyperAnalysis(self.config)
         self.prior = HyperPrior(self.config)
         self.scale_decoder = ScaleDecoder(self.config)
@@ -72,23 +70,18 @@ class ImageModel(LatentModel):
         offsets: Tensor | None = None,
         skip_threshold: int = 0,
         heavy: bool = False,
-        light: bool = False,
     ) -> dict[str, Any]:
         """As ``forward`` between normalized pixels (see transforms.py), or their 8x8 patches, quality (B,).
 
         Given patches ``F.pixel_unshuffle(x, 8)``, (B, 192, H/8, W/8), ``x_hat`` is patches too: moving pixels about
         took a tenth of a training step on a CPU.
 
-        ``hard``, ``offsets`` and ``skip_threshold`` as in ``code_latent``. ``heavy``: by the heavier analysis,
-        ``light``: by the lighter synthesis, each of which the configuration must have; with ``light``, nothing else
-        gets a gradient.
+        ``hard``, ``offsets`` and ``skip_threshold`` as in ``code_latent``. ``heavy``: by the heavier analysis, which
+        the configuration must have.
         """
         position = quality / 100.0
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not light):
-            y = (self.heavy_analysis if heavy else self.analysis)(x, position)
-            y_hat, _, likelihoods = self.code_latent(
-                y, position, hard=hard, offsets=offsets, skip_threshold=skip_threshold
-            )
-        synthesis = self.light_synthesis if light else self.synthesis
+        y = (self.heavy_analysis if heavy else self.analysis)(x, position)
+        y_hat, _, likelihoods = self.code_latent(y, position, hard=hard, offsets=offsets, skip_threshold=skip_threshold)
+        synthesis = self.synthesis
         x_hat = synthesis(y_hat, position) if x.shape[1] == 3 else synthesis.patches(y_hat, position).float()
         return {"x_hat": x_hat, "likelihoods": likelihoods}

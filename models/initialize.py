@@ -110,15 +110,3 @@ def step_gains(anchors: int, samples_per_pixel: float) -> Tensor:
     qualities = torch.linspace(0, 100, anchors)
     steps = [math.sqrt(26.0 / 3 * samples_per_pixel / quality_to_lambda(float(quality))) for quality in qualities]
     return torch.log(PIXEL_SCALE / torch.tensor(steps))
-
-
-def light_start(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gain and head of a model's lighter synthesis: the ordinary one without its blocks. Names are the model's."""
-    up, head = parameters["synthesis.up.weight"], parameters["synthesis.head.weight"].view(3, PATCH, PATCH, -1)
-    weight = torch.einsum("cpqk,ikyx->ypxqci", head, up).reshape(-1, up.shape[0], 1, 1)
-    bias = head @ parameters["synthesis.up.bias"] + parameters["synthesis.head.bias"].view(3, PATCH, PATCH)
-    return {
-        "light_synthesis.gain.log_gain": parameters["synthesis.gain.log_gain"],
-        "light_synthesis.head.weight": weight,
-        "light_synthesis.head.bias": bias.permute(1, 2, 0)[None, :, None].expand(2, -1, 2, -1, -1).flatten(),
-    }

@@ -21,7 +21,7 @@ from nacre.models.latent import LatentModel
 from nacre.models.scale_decoder import IntegerConv
 from nacre.models.storage import initializers
 from nacre.models.video import FrameModel
-from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, LIGHT_SYNTHESIS, SYNTHESIS
+from nacre.weights.store import ANALYSIS, HEAVY_ANALYSIS, SYNTHESIS
 
 GRAPHS = (ANALYSIS, "context.onnx", SYNTHESIS)
 SCALE_PREFIX = "scale."
@@ -83,8 +83,7 @@ def read_published(
         model = build(config)
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
         parameters: dict[str, Tensor] = {}
-        optional = {HEAVY_ANALYSIS: config.has_heavy_analysis, LIGHT_SYNTHESIS: config.has_light_synthesis}
-        for file in (*GRAPHS, *(name for name, there in optional.items() if there)):
+        for file in (*GRAPHS, *([HEAVY_ANALYSIS] if config.has_heavy_analysis else [])):
             for name, array in initializers(onnx.load(folder / file)).items():
                 if name in shapes:
                     parameters[name] = torch.from_numpy(array).view(shapes[name])

@@ -1,11 +1,14 @@
-"""The fastest analysis: one linear transform of 16x16 pixels in 8 bits, fitted to the trained analysis.
+"""The fastest graphs: linear transforms of 16x16 pixels in 8 bits, fitted to the trained networks.
 
 What the residual blocks of an analysis add to its linear path is little (weights/STUDY.md), so a least-squares fit to
 what it gives, in one step from pixels to latent, loses 0.3 % of J for a third of the time. Its inputs are integers
 as they are; weights are -64..63, so that no pair of products leaves 16 bits where a processor adds such pairs, rounded
 one after the other for the pixels that they meet. The latent is float32, times the gain of the quality.
 
-The hyper-analysis behind it works on activations in uint8 with a step for each channel, from levels of the latent's
+Likewise the light synthesis is one linear transform in 8 bits from the decoded latent to 16x16 pixels, which the
+strongest channels enter several times, rounded at different places, so that their steps are finer.
+
+The hyper-analysis works on activations in uint8 with a step for each channel, from levels of the latent's
 signed logarithm.
 """
 
@@ -20,9 +23,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nacre.models.blocks import QualityGain
+from nacre.models.config import quality_to_lambda
 from nacre.models.graph import CONTRIB, FLOAT, UINT8, GraphBuilder, value
+from nacre.models.image import ImageModel
 from nacre.models.scale_decoder import Z_MAX
-from nacre.models.transforms import LATENT_STRIDE, Analysis, HyperAnalysis, normalize
+from nacre.models.transforms import LATENT_STRIDE, Analysis, HyperAnalysis, Synthesis, normalize
 from nacre.weights.store import LEVEL_STEP
 
 WEIGHT_LIMIT = 63
@@ -33,6 +39,8 @@ RESERVE = np.float32(1.15)  # of a range over what calibration saw
 LEAST_REACH = np.float32(1e-6)
 ROUNDING_NOISE = 1 / 12  # variance that rounding adds to every input, in steps
 DAMPING = 1e-3  # white noise that the inputs are taken to have as well, beside their mean variance
+SEEN_EVERY = 16  # positions, of which one is kept to calibrate the light synthesis
+COPIES = 96  # channels that enter the light synthesis once more
 SHRINKS = np.linspace(0.7, 1.0, 13)
 
 Floats = NDArray[np.float32]
@@ -156,7 +164,7 @@ def export_linear_analysis(analysis: Analysis, linear: LinearAnalysis) -> onnx.M
     one = graph.constant("one", np.float32(1))
     layer = _Layer(levels, scale, _biases(bias, scale))
     inputs = ["patches", one, graph.constant("zero", np.uint8(CENTRE))]
-    inputs += [graph.constant("analysis.weight", levels.T), _gained(graph, analysis, scale)]
+    inputs += [graph.constant("analysis.weight", levels.T), _gained(graph, analysis.gain, scale)]
     inputs += [graph.constant("analysis.zero", np.zeros(len(scale), np.int8))]
     graph.node("QGemm", [*inputs, graph.constant("analysis.bias", layer.bias)], "y", domain=CONTRIB)
     pixels, channels = linear.weight.shape[1], len(scale)
@@ -167,16 +175,102 @@ def export_linear_analysis(analysis: Analysis, linear: LinearAnalysis) -> onnx.M
     )
 
 
-def _gained(graph: GraphBuilder, analysis: Analysis, scale: Floats) -> str:
-    """The scale (C,) times the gain of the analysis, log-linear between anchors (see QualityGain)."""
-    anchors = analysis.gain.anchors
+def _gained(graph: GraphBuilder, gain: QualityGain, scale: Floats) -> str:
+    """The scale (C,) times a gain, log-linear between anchors (see QualityGain)."""
+    anchors = gain.anchors
     grid = graph.constant("anchors", np.arange(anchors, dtype=np.float32))
     place = graph.node("Mul", ["position", graph.constant("last", np.float32(anchors - 1))], "anchor.place")
     distance = graph.node("Abs", [graph.node("Sub", [place, grid], "anchor.offset")], "anchor.distance")
-    weights = graph.node("Relu", [graph.node("Sub", ["one", distance], "anchor.nearness")], "anchor.weights")
-    logs = graph.constant("gain.logs", analysis.gain.log_gain.detach().numpy())
-    gain = graph.node("Exp", [graph.node("MatMul", [weights, logs], "gain.log")], "gain")
-    return graph.node("Mul", [graph.constant("analysis.scale", scale), gain], "analysis.gained")
+    weights = graph.node(
+        "Relu",
+        [graph.node("Sub", [graph.constant("one", np.float32(1)), distance], "anchor.nearness")],
+        "anchor.weights",
+    )
+    logs = graph.constant("gain.logs", gain.log_gain.detach().numpy())
+    factor = graph.node("Exp", [graph.node("MatMul", [weights, logs], "gain.log")], "gain")
+    return graph.node("Mul", [graph.constant("scale", scale), factor], "gained")
+
+
+class LinearSynthesis(NamedTuple):
+    """weight (768, C) and bias (768,) from the latent times its gain to pixels 0..255, 16 rows of 16, colour fastest;
+    what was seen of such latents, rows (n, C)."""
+
+    weight: Doubles
+    bias: Doubles
+    seen: Floats
+
+
+@torch.no_grad()
+def fit_synthesis(model: ImageModel, crops: Tensor, offsets: Tensor, skip_threshold: int) -> LinearSynthesis:
+    """The linear transform that brings decoded latents nearest to crops (N, 3, H, W) uint8.
+
+    Squared errors count by the root of lambda, as in J. offsets, skip_threshold: how symbols are chosen, see
+    ``LatentModel.code_latent``.
+    """
+    channels, size = model.config.latent_channels, 3 * LATENT_STRIDE**2
+    normal, right = torch.zeros(channels + 1, channels + 1).double(), torch.zeros(channels + 1, size).double()
+    seen: list[Tensor] = []
+    for crop in crops.split(8):
+        pixels = (pixel_rows(crop) + CENTRE).double()
+        for place in POSITIONS:
+            position = torch.full((len(crop),), place)
+            y = model.analysis(normalize(crop.float()), position)
+            y_hat, *_ = model.code_latent(y, position, hard=True, offsets=offsets, skip_threshold=skip_threshold)
+            gained = (y_hat * model.synthesis.gain(position)).permute(0, 2, 3, 1).flatten(0, 2)
+            seen.append(gained[::SEEN_EVERY])
+            rows = torch.cat([gained, torch.ones(len(gained), 1)], 1).double()
+            counts = quality_to_lambda(100 * place) ** 0.5
+            normal += counts * (rows.t() @ rows)
+            right += counts * (rows.t() @ pixels)
+    ridge = DAMPING * normal.diagonal().mean() * 1e-4
+    solution = torch.linalg.solve(normal + ridge * torch.eye(channels + 1), right).t().numpy()
+    return LinearSynthesis(solution[:, :-1], solution[:, -1], torch.cat(seen).numpy())
+
+
+@torch.no_grad()
+def export_linear_synthesis(synthesis: Synthesis, linear: LinearSynthesis) -> onnx.ModelProto:
+    """y_hat (n, C), position (1,) -> patches uint8 (n, 768), 16 rows of 16 pixels, colour fastest."""
+    reach = np.maximum(np.abs(linear.seen).max(0) * RESERVE, LEAST_REACH)
+    step = (reach / (CENTRE - 1)).astype(np.float64)
+    times = _copies(step * np.linalg.norm(linear.weight, axis=0))
+    source = np.repeat(np.arange(len(times)), times - 1)  # of what is carried further times
+    moved = np.concatenate([np.arange(1, count) / count for count in times]).astype(np.float32)
+    weight = linear.weight * step / times
+    whole = np.concatenate([weight, weight[:, source]], 1)
+    scaled = linear.seen / step
+    rows = np.concatenate([scaled, scaled[:, source] + moved], 1)
+    rows = np.clip(np.rint(rows), -CENTRE, CENTRE - 1)
+    mean, covariance = rows.mean(0), np.cov(rows, rowvar=False)
+    levels, scale = quantize_weight(whole, covariance)
+    bias = linear.bias + (whole - levels * scale[:, None].astype(np.float64)) @ mean
+    bias -= whole[:, len(times) :] @ moved  # what moving them has added
+    graph = GraphBuilder()
+    gained = _gained(graph, synthesis.gain, (1 / step).astype(np.float32))
+    current = graph.node("Mul", ["y_hat", gained], "steps")
+    one, zero = graph.constant("one", np.float32(1)), graph.constant("zero", np.uint8(CENTRE))
+    parts = [graph.node("QuantizeLinear", [current, one, zero], "levels")]
+    if len(source):
+        again = graph.node("Gather", [current, graph.constant("source", source.astype(np.int64))], "again", axis=1)
+        again = graph.node("Add", [again, graph.constant("moved", moved)], "again.moved")
+        parts.append(graph.node("QuantizeLinear", [again, one, zero], "again.levels"))
+    inputs = [graph.node("Concat", parts, "inputs", axis=1), one, zero, graph.constant("synthesis.weight", levels.T)]
+    inputs += [graph.constant("synthesis.scale", scale), graph.constant("nothing", np.zeros(len(scale), np.int8))]
+    inputs += [graph.constant("synthesis.bias", _biases(bias, scale)), one, graph.constant("black", np.uint8(0))]
+    graph.node("QGemm", inputs, "patches", domain=CONTRIB)
+    channels, pixels = len(times), len(scale)
+    return graph.model(
+        "synthesis_light",
+        [value("y_hat", FLOAT, "n", channels), value("position", FLOAT, 1)],
+        [value("patches", UINT8, "n", pixels)],
+    )
+
+
+def _copies(strength: Doubles) -> NDArray[np.int64]:
+    """How often each channel is carried, COPIES more in all: whose step does most to the pixels has the most."""
+    times = np.ones(len(strength), np.int64)
+    for _ in range(min(COPIES, len(strength) * 3)):
+        times[np.argmax(strength / times)] += 1
+    return times
 
 
 class _Layer(NamedTuple):

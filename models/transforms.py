@@ -104,43 +104,6 @@ class Synthesis(nn.Module):
         return x_hat
 
 
-class LightSynthesis(nn.Module):
-    """As ``Synthesis``, with a fraction of its products and all of them at 1/16, where a pixel has the fewest numbers.
-
-    gain(quality) -> blocks at 1/16 -> 1x1 to the samples of 16x16 pixels
-    """
-
-    def __init__(self, config: ImageConfig) -> None:
-        super().__init__()
-        latent, anchors = config.latent_channels, config.anchors
-        self.gain = QualityGain(latent, anchors)
-        self.blocks = nn.ModuleList(
-            ResidualBlock(latent, config.light_hidden, anchors) for _ in range(config.light_blocks)
-        )
-        self.head = nn.Conv2d(latent, 3 * LATENT_STRIDE**2, 1)
-
-    def forward(self, y_hat: Tensor, position: Tensor) -> Tensor:
-        samples = self.samples(y_hat, position)
-        batch, _, height, width = samples.shape
-        x_hat = samples.view(batch, LATENT_STRIDE, LATENT_STRIDE, 3, height, width).permute(0, 3, 4, 1, 5, 2)
-        return x_hat.reshape(batch, 3, LATENT_STRIDE * height, LATENT_STRIDE * width).float()
-
-    def patches(self, y_hat: Tensor, position: Tensor) -> Tensor:
-        """As ``forward``, as 8x8 patches (B, 192, 2h, 2w)."""
-        samples = self.samples(y_hat, position)
-        batch, _, height, width = samples.shape
-        x_hat = samples.view(batch, 2, PATCH, 2, PATCH, 3, height, width).permute(0, 5, 2, 4, 6, 1, 7, 3)
-        return x_hat.reshape(batch, 3 * PATCH**2, 2 * height, 2 * width)
-
-    def samples(self, y_hat: Tensor, position: Tensor) -> Tensor:
-        """As ``forward``, 16x16 pixels a latent, colour fastest: (B, 768, h, w)."""
-        h = y_hat * self.gain(position)
-        for block in self.blocks:
-            h = block(h, position)
-        samples: Tensor = self.head(h)
-        return samples
-
-
 class HyperAnalysis(nn.Module):
     """Gained latent y (B, latent_channels, h, w), h and w multiples of 4 -> z (B, hyper_channels, h/4, w/4)
 

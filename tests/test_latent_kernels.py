@@ -73,6 +73,15 @@ def test_patches_of_a_picture(seed: int, height: int, width: int) -> None:
     assert (whole[height:, :width] == pixels[-1]).all()
 
 
+def test_adding_symbols() -> None:
+    random = np.random.default_rng(4)
+    mean, symbols = random.normal(size=(3, 4, 5)).astype(np.float32), random.integers(-9, 10, (6, 8, 5), np.int32)
+    for loops in (latent_arrays, latent_kernels):
+        found = mean.copy()
+        loops.add(found, symbols, 1, 0)
+        assert np.array_equal(found, mean + symbols[1::2, ::2].astype(np.float32))
+
+
 @given(st.integers(1, 100), st.integers(1, 100))
 def test_rows_become_columns(height: int, width: int) -> None:
     matrix = np.arange(height * width, dtype=np.int16).reshape(height, width)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("compressai")
-import torch.nn.functional as F  # noqa: E402
 
 import nacre  # noqa: E402
 from nacre.entropy.latent import symbols_check  # noqa: E402
@@ -35,8 +33,7 @@ from nacre.models.transforms import denormalize, normalize  # noqa: E402
 from nacre.tools.export import EncoderChoice, publish  # noqa: E402
 from nacre.tools.rounding_offsets import rounding_offsets  # noqa: E402
 from nacre.tools.tiny_model import CONFIG, build, smooth_noise  # noqa: E402
-from nacre.tools.train import LIGHT, load_weights  # noqa: E402
-from nacre.weights import store  # noqa: E402
+from nacre.tools.train import load_weights  # noqa: E402
 
 TINY = Path(__file__).parent / "data" / "tiny"
 
@@ -386,9 +383,6 @@ def test_fast_keeps_its_budget() -> None:
     counts = mac_per_pixel(ImageModel(ImageConfig()).eval())
     assert sum(count for part, count in counts.items() if part != "synthesis") <= 3500
     assert counts["synthesis"] <= 12000
-    light = mac_per_pixel(ImageModel(replace(ImageConfig(), **LIGHT)).eval())
-    assert light["light_synthesis"] <= 2500
-    assert light["synthesis"] == counts["synthesis"]
 
 
 def test_cost_weighs_rate_and_distortion() -> None:
@@ -428,57 +422,3 @@ def test_a_heavier_analysis_starts_as_the_light_one_and_is_published(tmp_path: P
         published, trained = (network.eval().heavy_analysis(x, quality / 100) for network in (back, model))
     assert torch.allclose(published, trained, rtol=1e-2, atol=0.02 * float(trained.std()))  # half precision
     assert mac_per_pixel(back)["heavy_analysis"] > mac_per_pixel(back)["analysis"]
-
-
-def test_a_lighter_synthesis_learns_alone_and_is_published(tmp_path: Path) -> None:
-    folder, run = tmp_path / "ordinary", tmp_path / "light"
-    ordinary = build().eval()
-    choice = EncoderChoice(rounding_offsets(symbol_tables(ordinary.conditional), 0.5), 4)
-    publish(ordinary, folder, choice=choice, live=[24] * 11, version="0", notes={})
-    model, missing = load_weights(folder, light_blocks=1, light_hidden=8)
-    assert missing
-    assert all(name.startswith("light_synthesis.blocks.") for name in missing)
-    linear = copy.deepcopy(model.synthesis)
-    y_hat, position = torch.randn(2, 24, 3, 4), torch.tensor([0.3, 0.8])
-    with torch.no_grad():
-        for block in (*linear.latent_blocks, *linear.blocks):
-            block.project.weight.zero_()
-            block.project.bias.zero_()
-        expected = linear(y_hat, position)
-        torch.testing.assert_close(model.light_synthesis(y_hat, position), expected, rtol=1e-4, atol=1e-4)
-        patches = F.pixel_shuffle(model.light_synthesis.patches(y_hat, position), 8)
-        torch.testing.assert_close(patches, expected, rtol=1e-4, atol=1e-4)
-    x, quality = normalize(smooth_noise(2, 64) * 255), torch.tensor([30.0, 80.0])
-    output = model.code(x, quality, hard=True, light=True)
-    assert not any(likelihood.requires_grad for likelihood in output["likelihoods"].values())
-    normalized_cost(output, x, torch.tensor([0.01, 0.02]))[0].mean().backward()
-    moved = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
-    assert moved == {f"light_synthesis.{name}" for name, _ in model.light_synthesis.named_parameters()}
-    with torch.no_grad():
-        model.light_synthesis.blocks[0].project.weight.normal_(std=0.5)
-        by_light, by_ordinary = (model.code(x, quality, hard=True, light=light) for light in (True, False))
-        assert not torch.allclose(by_light["x_hat"], by_ordinary["x_hat"], atol=1e-2)
-        assert torch.equal(by_light["likelihoods"]["y"], by_ordinary["likelihoods"]["y"])
-    publish(model, run, choice=choice, live=[24] * 11, version="0", notes={})
-    digests = [store.load(folder=path).digest for path in (folder, run)]
-    assert digests[0] == digests[1]  # streams say nothing of the light synthesis
-    back, missing = load_weights(run)
-    assert not missing
-    with torch.no_grad():
-        published, trained = (network.light_synthesis(y_hat, position) for network in (back, model))
-    assert torch.allclose(published, trained, rtol=1e-2, atol=0.02 * float(trained.std()))  # half precision
-    counts = mac_per_pixel(back)
-    assert counts["light_synthesis"] < counts["synthesis"]
-    picture = (smooth_noise(1, 64)[0].permute(1, 2, 0) * 255).byte().numpy()
-    codec = nacre.ImageCodec(threads=1, weights=run)
-    data = codec.encode(picture, 50)
-    with torch.no_grad():
-        light = back.code(
-            normalize(torch.from_numpy(picture).permute(2, 0, 1)[None].float()),
-            torch.tensor([50.0]),
-            hard=True,
-            light=True,
-        )
-    expected = denormalize(light["x_hat"])[0].permute(1, 2, 0).clamp(0, 255).numpy()
-    assert abs(codec.decode_array(data, light=True) - expected).mean() < 1.0
-    assert abs(codec.decode_array(data) - expected).mean() > 1.0

@@ -29,12 +29,19 @@ from nacre.models.export import export_encoder_context, export_graphs, export_sc
 from nacre.models.image import ImageModel
 from nacre.models.latent import LatentModel
 from nacre.models.published import SCALE_PREFIX, load_published, training_arrays
-from nacre.models.quantized import export_linear_analysis, export_quantized_hyper_analysis, fit_analysis, linear_latents
+from nacre.models.quantized import (
+    export_linear_analysis,
+    export_linear_synthesis,
+    export_quantized_hyper_analysis,
+    fit_analysis,
+    fit_synthesis,
+    linear_latents,
+)
 from nacre.models.scale_decoder import Z_MAX
 from nacre.models.tables import hyper_tables, integer_network, symbol_tables
 from nacre.models.transforms import normalize
 from nacre.tools.data import centre_crops, load_pictures
-from nacre.tools.graph_analysis import extra_rates, with_graph_analysis
+from nacre.tools.graph_analysis import extra_rates, with_graph_analysis, with_graph_synthesis
 from nacre.tools.rounding_offsets import rounding_offsets
 from nacre.tools.train import load_weights, measure
 from nacre.version import __version__
@@ -42,6 +49,7 @@ from nacre.weights.store import (
     FASTEST_FILES,
     INT8_ANALYSIS,
     INT8_HYPER_ANALYSIS,
+    LIGHT_SYNTHESIS,
     MANIFEST,
     MANIFEST_FORMAT,
     decoder_digest,
@@ -52,6 +60,7 @@ CANDIDATE_THRESHOLDS = (8, 11, 14)
 LIVE_STEP = 16  # live channels are counted in multiples of this
 LIVE_CROPS = 32
 FITTED_CROPS = 400
+COLOURS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,22 +136,27 @@ def publish(
     """
     graphs = export_graphs(model)
     if calibration is not None and not model.config.step_width:
-        graphs |= export_fastest(model, calibration)
+        graphs |= export_fastest(model, calibration, choice)
+    macs = mac_per_pixel(model)
+    if LIGHT_SYNTHESIS in graphs:
+        macs |= dict.fromkeys(("linear_analysis", "light_synthesis"), float(COLOURS * model.config.latent_channels))
     with replaced(folder) as temporary:
         manifest = write_weights(
-            model, temporary, graphs, choice=choice, live=live, version=version, notes=notes, macs=mac_per_pixel(model)
+            model, temporary, graphs, choice=choice, live=live, version=version, notes=notes, macs=macs
         )
         check_read_back(model, load_published(temporary), temporary)
     return manifest
 
 
-def export_fastest(model: ImageModel, calibration: Tensor) -> dict[str, onnx.ModelProto]:
-    """The graphs of effort 1 by file name, FASTEST_FILES, fitted to crops (N, 3, H, W) uint8."""
+def export_fastest(model: ImageModel, calibration: Tensor, choice: EncoderChoice) -> dict[str, onnx.ModelProto]:
+    """The graphs of effort 1 and the light synthesis by file name, fitted to crops (N, 3, H, W) uint8."""
+    light = fit_synthesis(model, calibration, choice.offsets, choice.skip_threshold)
     linear = fit_analysis(model.analysis, calibration)
     latents = linear_latents(model.analysis, linear, calibration[: len(calibration) // 4 or None])
     return {
         INT8_ANALYSIS: export_linear_analysis(model.analysis, linear),
         INT8_HYPER_ANALYSIS: export_quantized_hyper_analysis(model.hyper_analysis, latents),
+        LIGHT_SYNTHESIS: export_linear_synthesis(model.synthesis, light),
         **export_encoder_context(model),
     }
 
@@ -244,12 +258,12 @@ def main(arguments: list[str] | None = None) -> int:
         )  # fmt: skip
         final = load_published(options.folder)
         shipped = measure(final, crops, choice.offsets, choice.skip_threshold)
-        heavy = light = None
+        heavy = None
         if final.config.has_heavy_analysis:
             heavy = measure(final, crops, choice.offsets, choice.skip_threshold, heavy=True)
-        if final.config.has_light_synthesis:
-            light = measure(final, crops, choice.offsets, choice.skip_threshold, light=True)
-        fastest = {name: (options.folder / name).read_bytes() for name in FASTEST_FILES}
+        fastest = {name: (options.folder / name).read_bytes() for name in (*FASTEST_FILES, LIGHT_SYNTHESIS)}
+        lighter = with_graph_synthesis(final, fastest[LIGHT_SYNTHESIS])
+        light = measure(lighter, crops, choice.offsets, choice.skip_threshold)
         int8 = measure(with_graph_analysis(final, fastest), crops, choice.offsets, choice.skip_threshold)
     except (ValueError, OSError, NacreError) as error:
         print(f"nacre.tools.export: {error}", file=sys.stderr)
@@ -260,9 +274,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"J as shipped {shipped.cost:.4f}" + (f", heavier analysis {heavy.cost:.4f}" if heavy else ""))
     rates = " ".join(f"{100 * extra:.1f}" for extra in extra_rates(shipped, int8))
     print(f"J with the linear analysis in 8 bits {int8.cost:.4f}, % of rate lost at the six lambdas {rates}")
-    if light:
-        losses = " ".join(f"{a - b:.2f}" for a, b in zip(shipped.psnrs, light.psnrs, strict=True))
-        print(f"J with the light synthesis {light.cost:.4f}, dB lost at the six lambdas {losses}")
+    losses = " ".join(f"{a - b:.2f}" for a, b in zip(shipped.psnrs, light.psnrs, strict=True))
+    print(f"J with the light synthesis {light.cost:.4f}, dB lost at the six lambdas {losses}")
     return 0
 
 

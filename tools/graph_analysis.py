@@ -1,4 +1,4 @@
-"""The exported analysis of effort 1 in the place of the modules that it was made of, to measure what it costs."""
+"""Exported linear transforms in the place of the modules that they were fitted to, to measure what they cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nacre import latent_arrays
 from nacre.models.image import ImageModel
 from nacre.models.quantized import pixel_rows
-from nacre.models.transforms import LATENT_STRIDE, denormalize
+from nacre.models.transforms import LATENT_STRIDE, denormalize, normalize
 from nacre.tools.train import Measure
 from nacre.weights.store import INT8_ANALYSIS, INT8_HYPER_ANALYSIS
 
@@ -45,6 +45,30 @@ class _GraphHyperAnalysis(nn.Module):
         latent_arrays.levels(rows.reshape(-1).view(np.uint32), self._table, levels.reshape(-1))
         z = [self._session.run(["z"], {"levels": one[np.newaxis]})[0] for one in levels]
         return torch.from_numpy(np.concatenate(z))
+
+
+class _GraphSynthesis(nn.Module):
+    """All latents of a batch have one quality."""
+
+    def __init__(self, graph: bytes) -> None:
+        super().__init__()
+        self._session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+
+    def forward(self, y_hat: Tensor, position: Tensor) -> Tensor:
+        batch, _, rows, columns = y_hat.shape
+        inputs = {"y_hat": y_hat.permute(0, 2, 3, 1).flatten(0, 2).numpy(), "position": position[:1].numpy()}
+        (patches,) = self._session.run(["patches"], inputs)
+        pixels = torch.from_numpy(patches).view(batch, rows, columns, LATENT_STRIDE, LATENT_STRIDE, 3)
+        return normalize(
+            pixels.permute(0, 5, 1, 3, 2, 4).reshape(batch, 3, *(16 * side for side in (rows, columns))).float()
+        )
+
+
+def with_graph_synthesis(model: ImageModel, graph: bytes) -> ImageModel:
+    """A copy of the model whose synthesis is an exported light one."""
+    changed = copy.deepcopy(model)
+    changed.synthesis = _GraphSynthesis(graph)  # type: ignore[assignment]
+    return changed
 
 
 def with_graph_analysis(model: ImageModel, graphs: Mapping[str, bytes]) -> ImageModel:

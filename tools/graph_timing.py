@@ -29,8 +29,15 @@ from nacre.models.config import ImageConfig
 from nacre.models.export import export_graphs, export_scale_decoder
 from nacre.models.image import ImageModel
 from nacre.models.tables import integer_network
-from nacre.tools.export import export_fastest
-from nacre.weights.store import ANALYSIS, FIRST_CONTEXT, INT8_ANALYSIS, INT8_HYPER_ANALYSIS, NEXT_CONTEXT
+from nacre.tools.export import EncoderChoice, export_fastest
+from nacre.weights.store import (
+    ANALYSIS,
+    FIRST_CONTEXT,
+    INT8_ANALYSIS,
+    INT8_HYPER_ANALYSIS,
+    LIGHT_SYNTHESIS,
+    NEXT_CONTEXT,
+)
 
 RUNS = 15
 SCALE_DECODER = "scale_decoder.onnx"
@@ -67,6 +74,7 @@ def feeds(config: ImageConfig, width: int, height: int) -> dict[str, Feed]:
         SCALE_DECODER: {"z": z, "row": np.array([config.rows // 2])},
         INT8_ANALYSIS: {"patches": image.reshape(-1, 768), "position": position},
         INT8_HYPER_ANALYSIS: {"levels": random.integers(0, 256, (1, *grid[2:], grid[1]), dtype=np.uint8)},
+        LIGHT_SYNTHESIS: {"y_hat": y.reshape(-1, grid[1]), "position": position},
         FIRST_CONTEXT: {"z_hat": z},
         NEXT_CONTEXT: {"state": state, "y_hat": y.reshape(-1, grid[1])[::4], "step": np.array(1)},
     }
@@ -123,7 +131,8 @@ def main(arguments: list[str] | None = None) -> int:
             exact = milliseconds(path, inputs[name], options.threads)
             integer = milliseconds(quantized(path, inputs[name]), inputs[name], options.threads)
             print(f"{name:28}{_kmac(counts, parts):12.2f}{exact:12.1f}{integer:10.1f}")
-        written = export_fastest(model, torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8))
+        crops = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)
+        written = export_fastest(model, crops, EncoderChoice(torch.full((64,), 0.5), 11))
         written[SCALE_DECODER] = export_scale_decoder(integer_network(model.scale_decoder, model.config.rows))
         for name, graph in written.items():
             path = Path(folder) / name

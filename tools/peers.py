@@ -63,8 +63,9 @@ class NacreCodec:
     qualities = tuple(float(quality) for quality in range(0, 101, 5))
     bounds = (0.0, 100.0)
     step = 1 / 8
+    threads = 1  # two pictures at a time are faster than two threads for each
 
-    def __init__(self, name: str, threads: int, weights: str | None) -> None:
+    def __init__(self, name: str, weights: str | None) -> None:
         from nacre.effort import parse_effort
         from nacre.image import ImageCodec
         from nacre.version import __version__
@@ -74,7 +75,7 @@ class NacreCodec:
         self._effort = parse_effort(int(effort) if effort.isdecimal() else effort or None).level
         installed = store.load(profile, weights)
         hashes = json.dumps({name: entry.sha256 for name, entry in sorted(installed.files.items())})
-        self.name, self.threads = name, threads
+        self.name = name
         self.settings: Settings = {
             "nacre": __version__,
             "onnxruntime": package_version("onnxruntime") or "",
@@ -82,9 +83,9 @@ class NacreCodec:
             "digest": installed.digest.hex(),
             "files": hashlib.sha256(hashes.encode()).hexdigest(),
             "effort": self._effort,
-            "threads": threads,
+            "threads": self.threads,
         }
-        self._codec = ImageCodec(profile, threads, weights)
+        self._codec = ImageCodec(profile, self.threads, weights)
 
     def encode(self, picture: Picture, quality: float) -> bytes:
         """The file of a picture (H, W, 3)."""
@@ -280,7 +281,7 @@ def open_codec(name: str, threads: int = 1, weights: str | None = None) -> Pictu
         raise InputError(msg)
     kind = name.partition(":")[0]
     if kind == "nacre":
-        return NacreCodec(name, threads, weights)
+        return NacreCodec(name, weights)
     return _still(name, threads) if kind in _STILLS else _OPENERS[name](threads)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nacre.bitstream.errors import InputError
+from nacre.entropy.engines import COMPILING_PAYS, count_work
 from nacre.metrics import psnr
 from nacre.tools.clip_metrics import psnr_yuv_of_clip
 from nacre.tools.clips import Clip, read_clip
@@ -44,7 +45,8 @@ def open_any(name: str, threads: int, weights: str | None, clip: ClipCoding | No
 
 @lru_cache(maxsize=32)
 def warm_codec(name: str, threads: int, weights: str | None, clip: ClipCoding | None = None) -> Any:
-    """A codec that has coded once, so that nothing is left to be loaded."""
+    """A codec as it is in a process that has coded much: nothing is left to be loaded or compiled."""
+    count_work(COMPILING_PAYS)
     codec: Any = open_any(name, threads, weights, clip)
     grey: Any = np.full((_WARM_SIDE, _WARM_SIDE, 3), _GREY, np.uint8)
     if clip is not None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nacre.models.config import LAMBDA_MAX, LAMBDA_MIN, ImageConfig, quality_to_lambda
 from nacre.models.image import ImageModel
-from nacre.models.initialize import light_start, linear_start
+from nacre.models.initialize import linear_start
 from nacre.models.loss import normalized_cost
 from nacre.models.transforms import PATCH, denormalize, normalize
 from nacre.tools.data import CropSampler, centre_crops, load_pictures
@@ -27,8 +27,8 @@ from nacre.tools.leg import Leg, add_leg_options, prepare, read_state
 from nacre.tools.rounding_offsets import training_offsets
 
 MEASURE_LAMBDAS = [0.0007 * (0.2 / 0.0007) ** (step / 5) for step in range(6)]
+_FORMER = "light_synthesis."  # parameters that run states of versions before have
 HEAVY = {"heavy_blocks": 6, "heavy_latent_blocks": 3}  # of the heavier analysis that --heavy adds where there is none
-LIGHT = {"light_blocks": 2}  # of the lighter synthesis that --light adds where there is none
 
 
 def lambda_to_quality(lmbda: float) -> float:
@@ -54,13 +54,12 @@ def measure(
     *,
     autocast: bool = False,
     heavy: bool = False,
-    light: bool = False,
 ) -> Measure:
     """J = mean over six lambdas of R / sqrt(lambda) + sqrt(lambda) D, hard-rounded, on crops (N, 3, H, W) uint8.
 
     ``offsets`` and ``skip_threshold`` as in ``ImageModel.code``; without them every symbol is the nearest integer.
     ``autocast`` computes in bfloat16, as training does, faster and a little worse than what ships. ``heavy``: by the
-    heavier analysis, ``light``: by the lighter synthesis.
+    heavier analysis.
     """
     device = next(model.parameters()).device
     model.eval()
@@ -71,9 +70,7 @@ def measure(
             x = normalize(batch.to(device).float()).contiguous(memory_format=torch.channels_last)
             quality = torch.full((len(x),), lambda_to_quality(lmbda), device=device)
             with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
-                output = model.code(
-                    x, quality, hard=True, offsets=offsets, skip_threshold=skip_threshold, heavy=heavy, light=light
-                )
+                output = model.code(x, quality, hard=True, offsets=offsets, skip_threshold=skip_threshold, heavy=heavy)
             output["x_hat"] = normalize(denormalize(output["x_hat"]).clamp(0, 255))
             parts.append(torch.stack(normalized_cost(output, x, torch.full((len(x),), lmbda, device=device)), 1))
         cost, rate, distortion = torch.cat(parts).double().mean(0).tolist()
@@ -99,7 +96,7 @@ class ImageLeg(Leg[ImageModel]):
     def _build(self, options: argparse.Namespace) -> ImageModel:
         changes = {} if options.conditional is None else {"conditional": options.conditional}
         changes |= {"step_width": True} if options.step_width else {}
-        changes |= (HEAVY if options.heavy else {}) | (LIGHT if options.light else {})
+        changes |= HEAVY if options.heavy else {}
         state = read_state(options.out)
         if state is not None:
             # widths are those of the run, what the options ask for is compared with them
@@ -125,18 +122,14 @@ class ImageLeg(Leg[ImageModel]):
         quality = strata * 100.0
         lmbda = torch.tensor([quality_to_lambda(value) for value in quality.tolist()], device=self.device)
         with torch.autocast(self.device.type, torch.bfloat16):
-            hard = options.light or progress > 1 - options.hard_last
-            output = self.model.code(
-                x, quality.to(self.device), hard=hard, offsets=self.offsets, heavy=options.heavy, light=options.light
-            )
+            hard = progress > 1 - options.hard_last
+            output = self.model.code(x, quality.to(self.device), hard=hard, offsets=self.offsets, heavy=options.heavy)
         return normalized_cost(output, x, lmbda)[0].mean()
 
     def measure(self) -> tuple[dict[str, float], str]:
         """J of the averages and its parts at the six lambdas."""
         options = self.options
-        result = measure(
-            self.average, self.validation, self.offsets, autocast=True, heavy=options.heavy, light=options.light
-        )
+        result = measure(self.average, self.validation, self.offsets, autocast=True, heavy=options.heavy)
         numbers = {"J": result.cost}
         for kind, values in (("bpp", result.rates), ("psnr", result.psnrs)):
             numbers |= {f"{kind}@{lmbda:.4g}": value for lmbda, value in zip(MEASURE_LAMBDAS, values, strict=True)}
@@ -156,14 +149,13 @@ def load_weights(source: Path, **changes: Any) -> tuple[ImageModel, list[str]]:
     else:
         state = torch.load(source / "state.pt" if source.is_dir() else source, map_location="cpu")
         config, parameters = ImageConfig.from_dict(state["config"]), state["average"]
+    parameters = {name: value for name, value in parameters.items() if not name.startswith(_FORMER)}
     model = ImageModel(replace(config, **changes))
     if model.config.conditional != config.conditional:
         parameters = {name: value for name, value in parameters.items() if not name.startswith("conditional.")}
     if model.config.has_heavy_analysis and not any(name.startswith("heavy_analysis.") for name in parameters):
         # further blocks start at zero: the heavier analysis begins as the ordinary one
         parameters |= {f"heavy_{name}": value for name, value in parameters.items() if name.startswith("analysis.")}
-    if model.config.has_light_synthesis and not any(name.startswith("light_synthesis.") for name in parameters):
-        parameters |= light_start(parameters)
     missing, unexpected = model.load_state_dict(parameters, strict=False)
     if unexpected:
         msg = f"{source} holds parameters that the model lacks: {', '.join(unexpected)}"
@@ -184,11 +176,6 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--heavy",
         action="store_true",
         help="train the heavier analysis, which starts as the ordinary one, in its place",
-    )
-    parser.add_argument(
-        "--light",
-        action="store_true",
-        help="train the lighter synthesis, which starts from the ordinary one, in its place; the rest is frozen",
     )
     parser.add_argument("--step-width", action="store_true", help="predict a step width beside the mean")
     parser.add_argument(

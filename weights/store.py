@@ -44,7 +44,7 @@ NEXT_CONTEXT = "context_next.onnx"
 # The fastest encoder's graphs, for the same decoder; not every set of weights has them.
 FASTEST_FILES = (INT8_ANALYSIS, INT8_HYPER_ANALYSIS, FIRST_CONTEXT, NEXT_CONTEXT)
 LEVEL_STEP = 0.05  # of the latent's signed logarithm, what one level of INT8_HYPER_ANALYSIS' input is worth
-LIGHT_SYNTHESIS = "synthesis_light.onnx"  # for the same streams; not every set of weights has one
+LIGHT_SYNTHESIS = "synthesis_light.onnx"  # for the same streams, behind FIRST_CONTEXT and NEXT_CONTEXT; not all have it
 REFINEMENT = "refine.onnx"  # the synthesis and its adjoint, for the encoder's higher efforts; weights may lack it
 _FILES = (ANALYSIS, "scale_decoder.onnx", *DECODER_FILES)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
