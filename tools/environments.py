@@ -28,6 +28,7 @@ from nacre.bitstream.errors import InputError
 from nacre.compensation import Field, Planes, compensate, compensate_reference
 from nacre.entropy import (
     PYTHON_ENGINE,
+    CompiledEngine,
     ConstrictionEngine,
     Engine,
     Executor,
@@ -47,8 +48,8 @@ LEVELS = {"off": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "all": "ORT_ENA
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """networks: onnxruntime or pytorch (pictures alone); scale: onnxruntime, pytorch or numpy; coder: constriction or
-    python; compensation: default, which is numba's where that is installed, or numpy.
+    """networks: onnxruntime or pytorch (pictures alone); scale: onnxruntime, pytorch or numpy; coder: constriction,
+    compiled or python; compensation: default, which is numba's where that is installed, or numpy.
     """
 
     name: str
@@ -72,6 +73,7 @@ ENVIRONMENTS: Mapping[str, Environment] = {
         Environment("numpy", scale="numpy", compensation="numpy"),
         Environment("numpy-python", scale="numpy", coder="python", compensation="numpy"),
         Environment("onnxruntime-python", coder="python"),
+        Environment("onnxruntime-compiled", coder="compiled"),
     )
 }
 
@@ -300,10 +302,12 @@ def frame_digest(symbols: FrameSymbols) -> str:
 def _engine(environment: Environment) -> Engine:
     if environment.coder == "python":
         return PYTHON_ENGINE
+    compiled = environment.coder == "compiled"
+    library = "numba" if compiled else "constriction"
     try:
-        return ConstrictionEngine()
+        return CompiledEngine() if compiled else ConstrictionEngine()
     except ImportError as error:
-        msg = f"environment {environment.name} needs constriction, which is not installed"
+        msg = f"environment {environment.name} needs {library}, which is not installed"
         raise InputError(msg) from error
 
 
