@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nacre.bitstream.errors import BackendError
+from nacre.entropy.forking import FORK_GATE
 from nacre.entropy.network import FINER, Executor, IndexArray, IntegerNetwork, PriorArray, known_answer
 from nacre.entropy.tables import IntArray
-from nacre.forking import FORK_GATE
 from nacre.weights.store import Weights
 
 _LOG_ERRORS = 3

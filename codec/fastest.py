@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from nacre import latent_arrays
 from nacre.backend import Graph
 from nacre.bitstream.geometry import Y_STEP, padded_size
-from nacre.entropy.engines import compiling_pays
+from nacre.entropy.engines import compiled_engine, compiling_pays
+from nacre.entropy.forking import FORK_GATE
 from nacre.entropy.latent import TileSymbols
 from nacre.entropy.network import IndexArray
 from nacre.entropy.tables import MAX_SYMBOL
@@ -56,11 +57,11 @@ class FastestPath:
         with stopwatch.part("colour"):
             patches = np.empty((height * width, COLOURS * Y_STEP**2), np.uint8)
             coloured = pixels if pixels.ndim > 2 else np.repeat(pixels[..., np.newaxis], COLOURS, 2)
-            loops().patches(np.ascontiguousarray(coloured), patches.reshape(height, width, Y_STEP, -1))
+            loop("patches", np.ascontiguousarray(coloured), patches.reshape(height, width, Y_STEP, -1))
         with stopwatch.part("analysis"):
             (y,) = self._analysis.run(["y"], {"patches": patches, "position": position(quality)})
             levels = np.empty((1, height, width, y.shape[1]), np.uint8)
-            loops().levels(y.reshape(-1).view(np.uint32), self._levels, levels.reshape(-1))
+            loop("levels", y.reshape(-1).view(np.uint32), self._levels, levels.reshape(-1))
             (z,) = self._hyper_analysis.run(["z"], {"levels": levels})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
@@ -76,28 +77,32 @@ class FastestPath:
     ) -> NDArray[np.int16]:
         """Symbols (h, w, C) of a latent y, index likewise."""
         symbols = np.empty(y.shape, np.int16)
-        choose = loops().choose
         state, mean = self._first_context.run(["state", "mean"], {"z_hat": z})
         for step, place in enumerate(PLACES, 1):
             decoded = mean.reshape(*state.shape[:2], -1)
-            choose(decoded, y, index, *place, *grid, live, self._latent.thresholds, _LARGEST, symbols)
+            loop("choose", decoded, y, index, *place, *grid, live, self._latent.thresholds, _LARGEST, symbols)
             if step < len(PLACES):
                 inputs = {"state": state, "y_hat": mean, "step": np.array(step)}
                 state, mean = self._next_context.run(["next_state", "mean"], inputs)
         return symbols
 
 
-def loops() -> ModuleType:
-    """The functions of latent_arrays, compiled if that pays."""
-    return (_compiled_loops() if compiling_pays() else None) or latent_arrays
+def loop(name: str, *arguments: Any) -> None:
+    """Run a function of latent_arrays, compiled if that pays."""
+    with FORK_GATE:
+        getattr((_compiled_loops() if compiling_pays() else None) or latent_arrays, name)(*arguments)
 
 
 @cache
 def _compiled_loops() -> ModuleType | None:
-    """None where numba is not installed."""
+    """None where numba is not installed or cannot compile here."""
+    if compiled_engine() is None:
+        return None
     try:
         from nacre import latent_kernels
-    except ImportError:
+
+        latent_kernels.compile_all()
+    except Exception:  # whatever hinders numba, such as a full disk, NumPy can serve
         return None
     return latent_kernels
 
@@ -105,5 +110,5 @@ def _compiled_loops() -> ModuleType | None:
 def transposed(matrix: NDArray[Number]) -> NDArray[Number]:
     """Rows as columns."""
     transposed = np.empty(matrix.shape[::-1], matrix.dtype)
-    loops().transpose(matrix, transposed)
+    loop("transpose", matrix, transposed)
     return transposed

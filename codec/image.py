@@ -23,7 +23,7 @@ from nacre.bitstream.units import BinaryWriter
 from nacre.decoder import Decoded, PictureDecoder
 from nacre.effort import parse_effort
 from nacre.encoder import PictureEncoder, Progress
-from nacre.forking import FORK_GATE
+from nacre.entropy.forking import FORK_GATE
 from nacre.goal import DEFAULT_QUALITY, Encoded, encode_to_goal, parse_goal
 from nacre.imagewrite import ImageSink, image_info
 from nacre.inspection import PictureInfo, inspect_picture, picture_info
@@ -277,7 +277,7 @@ class ImageCodec:
         header = units.header
         check_tiles(header)
         coder = self._coder(header.profile, header.digest, tiles=header.tile_count > 1)
-        if light and store.LIGHT_SYNTHESIS not in coder.weights.files:
+        if light and not coder.has_light_synthesis:
             msg = (
                 f"the weights '{coder.weights.profile}' in {coder.weights.folder} have no light synthesis"
                 f" ({store.LIGHT_SYNTHESIS})"

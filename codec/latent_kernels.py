@@ -84,3 +84,20 @@ def transpose(matrix: IntArray, out: IntArray) -> None:
             for column in range(left, min(left + _SIDE, width)):
                 for row in range(top, min(top + _SIDE, height)):
                     out[column, row] = matrix[row, column]
+
+
+def compile_all() -> None:
+    """Compile every function for the arrays that it is called with; raises whatever hinders numba."""
+    pixels, patch = np.zeros((1, 1, 3), np.uint8), np.empty((1, 1, 16, 48), np.uint8)
+    patches(pixels, patch)
+    levels(np.zeros(1, np.uint32), np.zeros(1 << 16, np.uint8), np.empty(1, np.uint8))
+    mean, latent, index = (
+        np.zeros((1, 1, 1), np.float32),
+        np.zeros((2, 2, 1), np.float32),
+        np.zeros((2, 2, 1), np.uint8),
+    )
+    limits, symbols = np.zeros(1, np.float32), np.zeros((2, 2, 1), np.int16)
+    choose(mean, latent, index, 0, 0, 2, 2, 1, limits, np.float32(1), symbols)
+    for kind in (np.uint8, np.int16, np.int32):
+        transpose(np.zeros((1, 1), kind), np.empty((1, 1), kind))
+    add(mean, np.zeros((2, 2, 1), np.int32), 0, 0)

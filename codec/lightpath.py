@@ -10,11 +10,11 @@ import numpy as np
 from nacre.backend import Graph
 from nacre.bitstream.geometry import Y_STEP
 from nacre.entropy.latent import TileSymbols
-from nacre.fastest import COLOURS, PLACES, loops, transposed
+from nacre.fastest import COLOURS, PLACES, loop, transposed
 from nacre.latentcoder import position
 from nacre.picture import Pixels
 from nacre.stopwatch import Stopwatch
-from nacre.weights.store import FIRST_CONTEXT, LIGHT_SYNTHESIS, NEXT_CONTEXT, Weights
+from nacre.weights.store import FIRST_CONTEXT, LIGHT_FILES, LIGHT_SYNTHESIS, NEXT_CONTEXT, Weights
 
 
 class LightPath:
@@ -24,6 +24,8 @@ class LightPath:
         self._first_context = Graph(weights, FIRST_CONTEXT, threads)
         self._next_context = Graph(weights, NEXT_CONTEXT, threads)
         self._synthesis = Graph(weights, LIGHT_SYNTHESIS, threads)
+        self.there = set(LIGHT_FILES) <= weights.files.keys()
+        """Whether the weights have what it needs."""
 
     def reconstruct(self, symbols: TileSymbols, height: int, width: int, quality: int, stopwatch: Stopwatch) -> Pixels:
         """The pixels (16 height, 16 width, 3) of symbols; height and width: of the latent's padded grid."""
@@ -34,7 +36,7 @@ class LightPath:
             state, mean = self._first_context.run(["state", "mean"], {"z_hat": z})
         for step, (row, column) in enumerate(PLACES, 1):
             with stopwatch.part("entropy networks"):
-                loops().add(mean.reshape(height // 2, width // 2, -1), rows, row, column)
+                loop("add", mean.reshape(height // 2, width // 2, -1), rows, row, column)
             with stopwatch.part("synthesis"):
                 inputs = {"y_hat": mean, "position": position(quality)}
                 (patches,) = self._synthesis.run(["patches"], inputs)

@@ -64,6 +64,8 @@ class TileCoder:
         self._fastest = FastestPath(weights, self._latent, threads)
         self._synthesis = Graph(weights, SYNTHESIS, threads)
         self._light = LightPath(weights, threads)
+        self.has_light_synthesis = self._light.there
+        """Whether `reconstruct` may be asked for the light synthesis."""
         self._refiner = Refiner(Graph(weights, REFINEMENT, threads), self._latent.y_tables)
 
     def check_effort(self, effort: Effort) -> None:

@@ -36,7 +36,7 @@ from nacre.bitstream.units import BinaryWriter, SeekableReader
 from nacre.clip import ClipInfo, Frame
 from nacre.clipspan import Seconds, Span, parse_seconds
 from nacre.compensation import Planes
-from nacre.forking import FORK_GATE
+from nacre.entropy.forking import FORK_GATE
 from nacre.framecoder import FrameCoder
 from nacre.gopencoder import SequencePlan
 from nacre.gopworkers import gops_at_once

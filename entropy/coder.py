@@ -39,7 +39,7 @@ class SymbolEncoder:
             raise InputError(msg)
         _check_index(table_index, tables)
         count_work(symbols.size)
-        if self._writer.write(symbols, table_index, skip, tables):
+        if self._writer.write(symbols, table_index, _within(skip, tables), tables):
             msg = "latent symbols that are not coded must be 0"
             raise InputError(msg)
 
@@ -72,7 +72,7 @@ class SymbolDecoder:
         """
         _check_index(table_index, tables)
         count_work(table_index.size)
-        symbols = self._reader.read(table_index, skip, tables)
+        symbols = self._reader.read(table_index, _within(skip, tables), tables)
         self._untouched = self._untouched and not (table_index >= skip).any()
         return symbols
 
@@ -92,6 +92,10 @@ def _check_index(table_index: IntArray, tables: TableSet) -> None:
     if most >= count or least < 0:
         msg = f"table index is {most if most >= count else least}, legal range 0..{count - 1}"
         raise InputError(msg)
+
+
+def _within(skip: int, tables: TableSet) -> int:
+    return min(max(skip, 0), len(tables))
 
 
 def _reach(values: IntArray) -> tuple[int, int]:

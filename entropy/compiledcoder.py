@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nacre.bitstream.errors import FormatError
 from nacre.entropy import kernels
+from nacre.entropy.forking import FORK_GATE
 from nacre.entropy.groups import check_lengths, check_magnitude
 from nacre.entropy.rangecoder import INVALID, PRECISION, Int32Array, Words
 from nacre.entropy.tables import TOTAL_BITS, IntArray, TableSet
@@ -63,9 +64,13 @@ class CompiledWriter:
 
     def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> int:
         """As `SymbolWriter`."""
+        with FORK_GATE:
+            return self._write(np.ascontiguousarray(symbols, np.int16).reshape(-1), table_index, skip, tables)
+
+    def _write(self, symbols: NDArray[np.int16], table_index: IntArray, skip: int, tables: TableSet) -> int:
         index, starts, edges = _bins(table_index, tables)
         grouped = np.empty(len(index), np.int16)
-        kernels.gather(index, symbols.reshape(-1), starts, grouped)
+        kernels.gather(index, symbols, starts, grouped)
         left_out = grouped[: edges[skip]].any()
         words = np.empty(self._used + _WORDS_A_SYMBOL * (len(grouped) - edges[skip]), np.uint32)
         words[: self._used] = self._words[: self._used]
@@ -83,7 +88,8 @@ class CompiledWriter:
         words = self._words[: self._used].copy()
         point = lower + _WORD
         if point > _STATE:
-            kernels.carry(words, len(words))
+            with FORK_GATE:
+                kernels.carry(words, len(words))
         last = (point & _STATE) >> _WORD_BITS
         ends = [last, 0] if ((lower + width) & _STATE) >> _WORD_BITS == last else [last]
         return np.append(words, np.array(ends, np.uint32))
@@ -100,10 +106,11 @@ class CompiledReader:
 
     def read(self, table_index: IntArray, skip: int, tables: TableSet) -> Int32Array:
         """As `SymbolReader`."""
-        index, starts, edges = _bins(table_index, tables)
-        symbols = np.empty(table_index.shape, np.int32)
-        kernels.spread(index, symbols.reshape(-1), starts, self._grouped(edges, skip, tables))
-        return symbols
+        with FORK_GATE:
+            index, starts, edges = _bins(table_index, tables)
+            symbols = np.empty(table_index.shape, np.int32)
+            kernels.spread(index, symbols.reshape(-1), starts, self._grouped(edges, skip, tables))
+            return symbols
 
     def maybe_exhausted(self) -> bool:
         """As `SymbolReader`."""

@@ -16,10 +16,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from nacre.bitstream.errors import FormatError
+from nacre.entropy.forking import FORK_GATE
 from nacre.entropy.groups import GroupedReader, GroupedWriter, SymbolReader, SymbolWriter, WordDecoder, WordEncoder
 from nacre.entropy.rangecoder import INVALID, PRECISION, Int32Array, PlainDecoder, PlainEncoder, PlainModel, Words
 from nacre.entropy.tables import TOTAL_BITS, TableSet
 
+_MANY = 150
 COMPILING_PAYS = 1 << 26  # symbols, those that are left out too; some 25 pictures of 1920x1080
 
 
@@ -180,11 +182,12 @@ def default_engine() -> Engine:
 @cache
 def compiled_engine() -> Engine | None:
     """The compiled coder; None where numba is missing or makes something else of it."""
-    try:
-        engine = CompiledEngine()
-    except ImportError:
-        return None
-    return engine if codes_as_the_format_asks(engine) else None
+    with FORK_GATE:
+        try:
+            engine = CompiledEngine()
+        except ImportError:
+            return None
+        return engine if codes_as_the_format_asks(engine) else None
 
 
 class _Workload:
@@ -213,19 +216,21 @@ def engine_for_now() -> Engine:
 
 
 def codes_as_the_format_asks(engine: Engine) -> bool:
-    """Whether an engine writes a short fixed message as the reference does, and reads it back."""
-    tables = TableSet.stack([np.array([1, 999, 40000, 24000, 535, 1]), np.array([2, 64998, 535, 1])])
+    """Whether an engine writes short fixed messages as the reference does, and reads them back."""
+    pair = [np.array([1, 999, 40000, 24000, 535, 1]), np.array([2, 64998, 535, 1])]
     number = np.arange(400, dtype=np.int32)
     index = (number % 3 % 2).astype(np.uint8)
     symbols = number**2 % 97 % 7 - 3 + number // 390 * 700 * (number % 2 * 2 - 1)
     try:
-        writer = engine.writer()
-        writer.write(symbols, index, 0, tables)
-        words = writer.words()
-        reader = engine.reader(words)
-        same = np.array_equal(reader.read(index, 0, tables), symbols) and reader.maybe_exhausted()
-        reference = PYTHON_ENGINE.writer()
-        reference.write(symbols, index, 0, tables)
-        return same and words.tolist() == reference.words().tolist()
+        for tables in (TableSet.stack(pair), TableSet.stack(pair * _MANY)):  # whose indices have 8 and 16 bits
+            writer, reference = engine.writer(), PYTHON_ENGINE.writer()
+            for each in (writer, reference):
+                each.write(symbols, index, 0, tables)
+            words = writer.words()
+            reader = engine.reader(words)
+            same = np.array_equal(reader.read(index, 0, tables), symbols) and reader.maybe_exhausted()
+            if not same or words.tolist() != reference.words().tolist():
+                return False
     except Exception:  # whatever an unknown version does, a twin can serve
         return False
+    return True

@@ -6,6 +6,8 @@ import gc
 import hashlib
 import multiprocessing
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -176,6 +178,43 @@ def test_a_fork_while_other_threads_code(expected: list[tuple[bytes, str]]) -> N
             stop.set()
         for other in others:
             other.result(TIMEOUT)
+
+
+WHILE_COMPILING = """
+import os, sys, threading, time
+import numpy as np
+from nacre.entropy import PYTHON_ENGINE, SymbolEncoder, TableSet
+from nacre.entropy.engines import compiled_engine
+
+thread = threading.Thread(target=compiled_engine)
+thread.start()
+time.sleep(float(sys.argv[1]))
+child = os.fork()
+if child == 0:
+    tables, found = TableSet.stack([np.array([1, 65533, 1, 1])]), []
+    for engine in (compiled_engine(), PYTHON_ENGINE):
+        encoder = SymbolEncoder(engine)
+        encoder.encode(np.ones(3, np.int16), np.zeros(3, np.uint8), tables)
+        found.append(encoder.finish())
+    os._exit(0 if found[0] == found[1] else 1)
+for _ in range(1000):
+    done, status = os.waitpid(child, os.WNOHANG)
+    if done:
+        sys.exit(os.waitstatus_to_exitcode(status))
+    time.sleep(0.1)
+os.kill(child, 9)
+sys.exit("the forked process hangs")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("delay", [0.15, 1.5])
+def test_a_fork_while_another_thread_compiles(tmp_path: Path, delay: float) -> None:
+    """In the midst of numba's import, and of its work."""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-W", "ignore", "-c", WHILE_COMPILING, str(delay)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=3 * TIMEOUT, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def resident() -> int:

@@ -395,6 +395,15 @@ def test_channels_may_lie_first_or_last(seed: int, shape: tuple[int, int, int], 
     assert len(set(streams)) == 1
 
 
+def test_thresholds_beyond_all_tables(engine: Engine) -> None:
+    symbols, index = np.zeros(5, np.int16), np.arange(5, dtype=np.uint8)
+    for skip, data in ((99, b""), (-3, encode(engine, odd_tables(), (symbols, index)))):
+        encoder = SymbolEncoder(engine)
+        encoder.encode(symbols, index, odd_tables(), skip)
+        assert encoder.finish() == data
+        assert not SymbolDecoder(data, engine).decode(index, odd_tables(), skip).any()
+
+
 def test_what_is_left_out_must_be_0(engine: Engine) -> None:
     index = np.full((2, 3, 4), 5, np.uint8)
     index[1, 2, 3] = 2

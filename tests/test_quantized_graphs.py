@@ -300,9 +300,24 @@ def test_what_compiled_loops_choose_is_the_same(fastest: Path, monkeypatch: pyte
     coder = TileCoder(store.load("tiny", fastest), 1)
     pixels = crops[8].permute(1, 2, 0).contiguous().numpy()[:90, :70]
     written = []
-    for compiled, loops in ((False, latent_arrays), (True, latent_kernels)):
+    for compiled in (False, True):
         monkeypatch.setattr(fastest_path, "compiling_pays", lambda compiled=compiled: compiled)
-        assert fastest_path.loops() is loops
         written += [coder.encode(picture, 15000, Stopwatch(), parse_effort(1)) for picture in (pixels, pixels[..., 0])]
+    assert fastest_path._compiled_loops() is latent_kernels
     assert written[:2] == written[2:]
     assert written[0] != written[1]
+
+
+def test_where_numba_cannot_compile_numpy_serves(fastest: Path, monkeypatch: pytest.MonkeyPatch, crops: Any) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    coder = TileCoder(store.load("tiny", fastest), 1)
+    pixels = crops[8].permute(1, 2, 0).contiguous().numpy()
+    expected = coder.encode(pixels, 15000, Stopwatch(), parse_effort(1))
+    monkeypatch.setattr(fastest_path, "compiling_pays", lambda: True)
+    monkeypatch.setattr(latent_kernels, "transpose", full)
+    fastest_path._compiled_loops.cache_clear()
+    assert fastest_path._compiled_loops() is None
+    assert coder.encode(pixels, 15000, Stopwatch(), parse_effort(1)) == expected
+    fastest_path._compiled_loops.cache_clear()

@@ -261,10 +261,11 @@ def main(arguments: list[str] | None = None) -> int:
         heavy = None
         if final.config.has_heavy_analysis:
             heavy = measure(final, crops, choice.offsets, choice.skip_threshold, heavy=True)
-        fastest = {name: (options.folder / name).read_bytes() for name in (*FASTEST_FILES, LIGHT_SYNTHESIS)}
-        lighter = with_graph_synthesis(final, fastest[LIGHT_SYNTHESIS])
-        light = measure(lighter, crops, choice.offsets, choice.skip_threshold)
-        int8 = measure(with_graph_analysis(final, fastest), crops, choice.offsets, choice.skip_threshold)
+        linear = None
+        if LIGHT_SYNTHESIS in manifest["files"]:
+            files = {name: (options.folder / name).read_bytes() for name in (*FASTEST_FILES, LIGHT_SYNTHESIS)}
+            changed = with_graph_analysis(final, files), with_graph_synthesis(final, files[LIGHT_SYNTHESIS])
+            linear = [measure(each, crops, choice.offsets, choice.skip_threshold) for each in changed]
     except (ValueError, OSError, NacreError) as error:
         print(f"nacre.tools.export: {error}", file=sys.stderr)
         return 1
@@ -272,10 +273,12 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{options.folder}: {total / 1e6:.2f} MB, digest {manifest['digest'][:16]}")
     print(f"MAC/pixel {manifest['mac_per_pixel']}; live channels {live[0]}..{live[-1]}")
     print(f"J as shipped {shipped.cost:.4f}" + (f", heavier analysis {heavy.cost:.4f}" if heavy else ""))
-    rates = " ".join(f"{100 * extra:.1f}" for extra in extra_rates(shipped, int8))
-    print(f"J with the linear analysis in 8 bits {int8.cost:.4f}, % of rate lost at the six lambdas {rates}")
-    losses = " ".join(f"{a - b:.2f}" for a, b in zip(shipped.psnrs, light.psnrs, strict=True))
-    print(f"J with the light synthesis {light.cost:.4f}, dB lost at the six lambdas {losses}")
+    if linear:
+        int8, light = linear
+        rates = " ".join(f"{100 * extra:.1f}" for extra in extra_rates(shipped, int8))
+        print(f"J with the linear analysis in 8 bits {int8.cost:.4f}, % of rate lost at the six lambdas {rates}")
+        losses = " ".join(f"{a - b:.2f}" for a, b in zip(shipped.psnrs, light.psnrs, strict=True))
+        print(f"J with the light synthesis {light.cost:.4f}, dB lost at the six lambdas {losses}")
     return 0
 
 

@@ -41,10 +41,11 @@ INT8_ANALYSIS = "analysis_int8.onnx"
 INT8_HYPER_ANALYSIS = "hyper_analysis_int8.onnx"
 FIRST_CONTEXT = "context_first.onnx"
 NEXT_CONTEXT = "context_next.onnx"
+LIGHT_SYNTHESIS = "synthesis_light.onnx"
+LIGHT_FILES = (LIGHT_SYNTHESIS, FIRST_CONTEXT, NEXT_CONTEXT)  # of light decoding; not every set of weights has them
 # The fastest encoder's graphs, for the same decoder; not every set of weights has them.
 FASTEST_FILES = (INT8_ANALYSIS, INT8_HYPER_ANALYSIS, FIRST_CONTEXT, NEXT_CONTEXT)
 LEVEL_STEP = 0.05  # of the latent's signed logarithm, what one level of INT8_HYPER_ANALYSIS' input is worth
-LIGHT_SYNTHESIS = "synthesis_light.onnx"  # for the same streams, behind FIRST_CONTEXT and NEXT_CONTEXT; not all have it
 REFINEMENT = "refine.onnx"  # the synthesis and its adjoint, for the encoder's higher efforts; weights may lack it
 _FILES = (ANALYSIS, "scale_decoder.onnx", *DECODER_FILES)
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")

@@ -1,4 +1,4 @@
-"""Forks that find no network at work: locks that its threads hold in the runtime would stay locked in the child."""
+"""Forks that find no network at work and nothing under compilation: locks taken then would stay locked in the child."""
 
 from __future__ import annotations
 
