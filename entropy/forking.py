@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+# Hooks before a fork run the last registered first. These modules have some that take locks; were they imported later,
+# by a thread inside the gate perhaps, a fork would hold their locks while it waits for a thread that needs them.
+import concurrent.futures.thread
+import logging
 import os
 import threading
 from types import TracebackType
+
+_IMPORTED_BEFORE = (concurrent.futures.thread, logging)
 
 
 class ForkGate:
