@@ -10,44 +10,33 @@ has coded so much that compiling them pays, and NumPy before that, with the same
 
 from __future__ import annotations
 
-from functools import cache
-from types import ModuleType
-from typing import Any, TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
-from nacre import latent_arrays
 from nacre.backend import Graph
 from nacre.bitstream.geometry import Y_STEP, padded_size
-from nacre.entropy.engines import compiled_engine, compiling_pays
-from nacre.entropy.forking import FORK_GATE
 from nacre.entropy.latent import TileSymbols
 from nacre.entropy.network import IndexArray
 from nacre.entropy.tables import MAX_SYMBOL
+from nacre.latent_arrays import level_table
 from nacre.latentcoder import Float32Array, LatentCoder, position
+from nacre.loops import loop, transposed
 from nacre.picture import Pixels
+from nacre.stepwise import StepwiseContext
 from nacre.stopwatch import Stopwatch
-from nacre.weights.store import FASTEST_FILES, FIRST_CONTEXT, INT8_ANALYSIS, INT8_HYPER_ANALYSIS, NEXT_CONTEXT, Weights
+from nacre.weights.store import FASTEST_FILES, INT8_ANALYSIS, INT8_HYPER_ANALYSIS, Weights
 
-# Rows and columns of the 2x2 grid in the order in which they are decoded.
-PLACES = ((0, 0), (1, 1), (0, 1), (1, 0))
 _LARGEST = np.float32(MAX_SYMBOL)
 COLOURS = 3
-
-Number = TypeVar("Number", bound=np.integer[Any])
 
 
 class FastestPath:
     """Pixels to symbols with one set of weights. Graphs are loaded when first needed; threads may share it."""
 
-    def __init__(self, weights: Weights, latent: LatentCoder, threads: int) -> None:
-        self._latent = latent
+    def __init__(self, weights: Weights, latent: LatentCoder, context: StepwiseContext, threads: int) -> None:
+        self._latent, self._context = latent, context
         self._analysis = Graph(weights, INT8_ANALYSIS, threads)
         self._hyper_analysis = Graph(weights, INT8_HYPER_ANALYSIS, threads)
-        self._first_context = Graph(weights, FIRST_CONTEXT, threads)
-        self._next_context = Graph(weights, NEXT_CONTEXT, threads)
-        self._levels = latent_arrays.level_table()
         self.there = set(FASTEST_FILES) <= weights.files.keys()
         """Whether the weights have what it needs."""
 
@@ -61,7 +50,7 @@ class FastestPath:
         with stopwatch.part("analysis"):
             (y,) = self._analysis.run(["y"], {"patches": patches, "position": position(quality)})
             levels = np.empty((1, height, width, y.shape[1]), np.uint8)
-            loop("levels", y.reshape(-1).view(np.uint32), self._levels, levels.reshape(-1))
+            loop("levels", y.reshape(-1).view(np.uint32), level_table(), levels.reshape(-1))
             (z,) = self._hyper_analysis.run(["z"], {"levels": levels})
         with stopwatch.part("entropy networks"):
             z_symbols = z[0].astype(np.int32)
@@ -77,38 +66,6 @@ class FastestPath:
     ) -> NDArray[np.int16]:
         """Symbols (h, w, C) of a latent y, index likewise."""
         symbols = np.empty(y.shape, np.int16)
-        state, mean = self._first_context.run(["state", "mean"], {"z_hat": z})
-        for step, place in enumerate(PLACES, 1):
-            decoded = mean.reshape(*state.shape[:2], -1)
-            loop("choose", decoded, y, index, *place, *grid, live, self._latent.thresholds, _LARGEST, symbols)
-            if step < len(PLACES):
-                inputs = {"state": state, "y_hat": mean, "step": np.array(step)}
-                state, mean = self._next_context.run(["next_state", "mean"], inputs)
+        for row, column, mean in self._context.steps(z):
+            loop("choose", mean, y, index, row, column, *grid, live, self._latent.thresholds, _LARGEST, symbols)
         return symbols
-
-
-def loop(name: str, *arguments: Any) -> None:
-    """Run a function of latent_arrays, compiled if that pays."""
-    with FORK_GATE:
-        getattr((_compiled_loops() if compiling_pays() else None) or latent_arrays, name)(*arguments)
-
-
-@cache
-def _compiled_loops() -> ModuleType | None:
-    """None where numba is not installed or cannot compile here."""
-    if compiled_engine() is None:
-        return None
-    try:
-        from nacre import latent_kernels
-
-        latent_kernels.compile_all()
-    except Exception:  # whatever hinders numba, such as a full disk, NumPy can serve
-        return None
-    return latent_kernels
-
-
-def transposed(matrix: NDArray[Number]) -> NDArray[Number]:
-    """Rows as columns."""
-    transposed = np.empty(matrix.shape[::-1], matrix.dtype)
-    loop("transpose", matrix, transposed)
-    return transposed

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +24,7 @@ def patches(pixels: Bytes, out: Bytes) -> None:
     out[...] = pad(pixels).reshape(rows, side, columns, line).transpose(0, 2, 1, 3)
 
 
+@cache
 def level_table() -> Bytes:
     """Levels (65536,) of all floats by their upper 16 bits: the signed logarithm in units of LEVEL_STEP, and 128.
 

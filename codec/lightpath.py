@@ -10,19 +10,20 @@ import numpy as np
 from nacre.backend import Graph
 from nacre.bitstream.geometry import Y_STEP
 from nacre.entropy.latent import TileSymbols
-from nacre.fastest import COLOURS, PLACES, loop, transposed
+from nacre.fastest import COLOURS
 from nacre.latentcoder import position
+from nacre.loops import loop, transposed
 from nacre.picture import Pixels
+from nacre.stepwise import StepwiseContext
 from nacre.stopwatch import Stopwatch
-from nacre.weights.store import FIRST_CONTEXT, LIGHT_FILES, LIGHT_SYNTHESIS, NEXT_CONTEXT, Weights
+from nacre.weights.store import LIGHT_FILES, LIGHT_SYNTHESIS, Weights
 
 
 class LightPath:
     """Symbols to pixels with one set of weights. Graphs are loaded when first needed; threads may share it."""
 
-    def __init__(self, weights: Weights, threads: int) -> None:
-        self._first_context = Graph(weights, FIRST_CONTEXT, threads)
-        self._next_context = Graph(weights, NEXT_CONTEXT, threads)
+    def __init__(self, weights: Weights, context: StepwiseContext, threads: int) -> None:
+        self._context = context
         self._synthesis = Graph(weights, LIGHT_SYNTHESIS, threads)
         self.there = set(LIGHT_FILES) <= weights.files.keys()
         """Whether the weights have what it needs."""
@@ -33,19 +34,13 @@ class LightPath:
         pixels = np.empty((height // 2, 2, Y_STEP, width // 2, 2, Y_STEP * COLOURS), np.uint8)
         with stopwatch.part("entropy networks"):
             rows = _rows(symbols, height, width)
-            state, mean = self._first_context.run(["state", "mean"], {"z_hat": z})
-        for step, (row, column) in enumerate(PLACES, 1):
-            with stopwatch.part("entropy networks"):
-                loop("add", mean.reshape(height // 2, width // 2, -1), rows, row, column)
-            with stopwatch.part("synthesis"):
-                inputs = {"y_hat": mean, "position": position(quality)}
-                (patches,) = self._synthesis.run(["patches"], inputs)
-                squares = patches.reshape(height // 2, width // 2, Y_STEP, -1)
-                pixels[:, row, :, :, column] = squares.transpose(0, 2, 1, 3)
-            if step < len(PLACES):
-                with stopwatch.part("entropy networks"):
-                    inputs = {"state": state, "y_hat": mean, "step": np.array(step)}
-                    state, mean = self._next_context.run(["next_state", "mean"], inputs)
+            for row, column, mean in self._context.steps(z):
+                loop("add", mean, rows, row, column)
+                with stopwatch.part("synthesis"):
+                    inputs = {"y_hat": mean.reshape(-1, mean.shape[2]), "position": position(quality)}
+                    (patches,) = self._synthesis.run(["patches"], inputs)
+                    squares = patches.reshape(height // 2, width // 2, Y_STEP, -1)
+                    pixels[:, row, :, :, column] = squares.transpose(0, 2, 1, 3)
         return pixels.reshape(height * Y_STEP, width * Y_STEP, COLOURS)
 
 

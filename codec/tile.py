@@ -30,6 +30,7 @@ from nacre.lightpath import LightPath
 from nacre.padding import pad
 from nacre.picture import Pixels
 from nacre.refine import Coded, Original, Refiner
+from nacre.stepwise import StepwiseContext
 from nacre.stopwatch import Stopwatch
 from nacre.weights.store import (
     ANALYSIS,
@@ -61,9 +62,10 @@ class TileCoder:
         self.weights = weights
         self._latent = LatentCoder(weights, threads)
         self._analysis = Graph(weights, _first(weights, HEAVY_ANALYSIS, ANALYSIS), threads)
-        self._fastest = FastestPath(weights, self._latent, threads)
+        context = StepwiseContext(weights, threads)
+        self._fastest = FastestPath(weights, self._latent, context, threads)
         self._synthesis = Graph(weights, SYNTHESIS, threads)
-        self._light = LightPath(weights, threads)
+        self._light = LightPath(weights, context, threads)
         self.has_light_synthesis = self._light.there
         """Whether `reconstruct` may be asked for the light synthesis."""
         self._refiner = Refiner(Graph(weights, REFINEMENT, threads), self._latent.y_tables)

@@ -62,12 +62,12 @@ class CompiledWriter:
         self._words = np.empty(0, np.uint32)
         self._used: int | np.signedinteger[Any] = 0
 
-    def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> int:
+    def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> bool:
         """As `SymbolWriter`."""
         with FORK_GATE:
             return self._write(np.ascontiguousarray(symbols, np.int16).reshape(-1), table_index, skip, tables)
 
-    def _write(self, symbols: NDArray[np.int16], table_index: IntArray, skip: int, tables: TableSet) -> int:
+    def _write(self, symbols: NDArray[np.int16], table_index: IntArray, skip: int, tables: TableSet) -> bool:
         index, starts, edges = _bins(table_index, tables)
         grouped = np.empty(len(index), np.int16)
         kernels.gather(index, symbols, starts, grouped)
@@ -78,7 +78,7 @@ class CompiledWriter:
         self._used = kernels.write(
             self._state, self._words, self._used, grouped, edges, skip, tables.radii, tables.offsets, *_units(tables)
         )
-        return int(left_out)
+        return bool(left_out)
 
     def words(self) -> Words:
         """As `SymbolWriter`."""

@@ -1,7 +1,7 @@
 """Implementations of the range coder, all with the same bytes, and the choice among them.
 
 - ``constriction``: the library, fast from the first symbol on.
-- ``compiled``: kernels.py, about three times as fast once numba has compiled it; a process turns to it when it has
+- ``compiled``: kernels.py, two to three times as fast once numba has compiled it; a process turns to it when it has
   coded so much that this pays, or at once where constriction is missing.
 - ``python``: the reference, where nothing else is there.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from abc import ABC, abstractmethod
 from functools import cache
 from typing import Any, Protocol
 
@@ -34,22 +35,22 @@ class Engine(Protocol):
     def reader(self, words: Words) -> SymbolReader: ...
 
 
-class WordEngine:
+class WordEngine(ABC):
     """An engine that codes the symbols of one table at a time."""
 
     name: str
 
+    @abstractmethod
     def model(self, cdf: Words) -> Any:
         """A table, uint32 (2R + 3,), as the coders want it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encoder(self) -> WordEncoder:
         """A coder that has coded nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def decoder(self, words: Words) -> WordDecoder:
         """A decoder at the first symbol."""
-        raise NotImplementedError
 
     def writer(self) -> SymbolWriter:
         return GroupedWriter(self.encoder(), self.model)

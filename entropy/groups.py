@@ -28,8 +28,8 @@ MAX_LENGTH = MAX_SYMBOL.bit_length()
 class SymbolWriter(Protocol):
     """What an engine codes symbols with; arguments are in range, see `SymbolEncoder`."""
 
-    def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> int:
-        """Codes symbols, in C order, whose table_index is at least skip; returns 0 where all others are 0."""
+    def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> bool:
+        """Codes symbols, in C order, whose table_index is at least skip; returns whether one of the others is not 0."""
 
     def words(self) -> Words:
         """Everything coded so far, closed, as uint32 words."""
@@ -91,11 +91,11 @@ class GroupedWriter:
     def __init__(self, coder: WordEncoder, model: Callable[[Words], Any]) -> None:
         self._coder, self._model = coder, model
 
-    def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> int:
+    def write(self, symbols: IntArray, table_index: IntArray, skip: int, tables: TableSet) -> bool:
         """As `SymbolWriter`."""
         places, runs = group(table_index, skip, tables)
         entries = symbols.reshape(-1).take(places).astype(np.int32, copy=False)
-        lost = int(np.count_nonzero(symbols) - np.count_nonzero(entries)) if skip else 0
+        lost = skip > 0 and bool(np.count_nonzero(symbols) > np.count_nonzero(entries))
         radii = tables.radii.tolist()
         starts = [start for _, start, _ in runs]
         reaches = np.maximum.reduceat(np.abs(entries), starts).tolist() if runs else []

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nacre.entropy.compiled import compiled_exactly
-from nacre.entropy.rangecoder import Words
+from nacre.entropy.groups import LENGTH_BITS, MAX_LENGTH
+from nacre.entropy.rangecoder import PRECISION, Words
 from nacre.entropy.tables import IntArray
 
 Int16Array = NDArray[np.int16]
@@ -28,9 +29,7 @@ FINE, INVALID, BAD_LENGTH = 0, 1, 2
 _WORD = np.uint64(0xFFFFFFFF)
 _HIGHEST = np.uint32(0xFFFFFFFF)
 _WORD_BITS = np.uint64(32)
-_PRECISION = np.uint64(24)
-_LENGTH_BITS = 4
-_MAX_LENGTH = 14
+_PRECISION = np.uint64(PRECISION)
 
 
 @compiled_exactly
@@ -157,7 +156,7 @@ def write(
         state[1] = width
         if escapes == 0:
             continue
-        unit = bits << (_PRECISION - np.uint64(_LENGTH_BITS))
+        unit = bits << (_PRECISION - np.uint64(LENGTH_BITS))
         for symbol in run:
             beyond = abs(np.int64(symbol)) - radius
             if beyond > 0:
@@ -251,11 +250,11 @@ def read(
             continue
         lengths = np.empty(escapes, np.int64)
         for number in range(escapes):
-            lengths[number], used = _raw(state, words, used, _LENGTH_BITS)
+            lengths[number], used = _raw(state, words, used, LENGTH_BITS)
             if lengths[number] < 0:
                 return INVALID, used
         found[0], found[1] = lengths.min(), lengths.max()
-        if found[0] < 1 or found[1] > _MAX_LENGTH:
+        if found[0] < 1 or found[1] > MAX_LENGTH:
             return BAD_LENGTH, used
         escaped = 0
         for place in range(len(run)):

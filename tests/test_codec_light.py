@@ -62,7 +62,7 @@ def test_light_decodes_the_same_stream_otherwise(
 ) -> None:
     monkeypatch.setattr("nacre.tiling.ONE_TILE_PIXELS", 4096)
     monkeypatch.setattr("nacre.tiling.TILE_SIZE", 64)
-    monkeypatch.setattr("nacre.fastest.compiling_pays", lambda: compiled)
+    monkeypatch.setattr("nacre.loops.compiling_pays", lambda: compiled)
     codec = nacre.ImageCodec(threads=1, weights=tiny_weights)
     picture = make_picture(100, 90) // 2 + 40
     data = codec.encode(picture, QUALITY)

@@ -20,8 +20,11 @@ pytest.importorskip("compressai")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 import nacre  # noqa: E402
-from nacre import fastest as fastest_path  # noqa: E402
-from nacre import latent_arrays, latent_kernels  # noqa: E402
+from nacre import (  # noqa: E402
+    latent_arrays,
+    latent_kernels,
+    loops,
+)
 from nacre.effort import parse_effort  # noqa: E402
 from nacre.entropy.latent import TileSymbols  # noqa: E402
 from nacre.entropy.network import IntegerLayer, IntegerNetwork  # noqa: E402
@@ -301,9 +304,9 @@ def test_what_compiled_loops_choose_is_the_same(fastest: Path, monkeypatch: pyte
     pixels = crops[8].permute(1, 2, 0).contiguous().numpy()[:90, :70]
     written = []
     for compiled in (False, True):
-        monkeypatch.setattr(fastest_path, "compiling_pays", lambda compiled=compiled: compiled)
+        monkeypatch.setattr(loops, "compiling_pays", lambda compiled=compiled: compiled)
         written += [coder.encode(picture, 15000, Stopwatch(), parse_effort(1)) for picture in (pixels, pixels[..., 0])]
-    assert fastest_path._compiled_loops() is latent_kernels
+    assert loops._compiled_loops() is latent_kernels
     assert written[:2] == written[2:]
     assert written[0] != written[1]
 
@@ -315,9 +318,9 @@ def test_where_numba_cannot_compile_numpy_serves(fastest: Path, monkeypatch: pyt
     coder = TileCoder(store.load("tiny", fastest), 1)
     pixels = crops[8].permute(1, 2, 0).contiguous().numpy()
     expected = coder.encode(pixels, 15000, Stopwatch(), parse_effort(1))
-    monkeypatch.setattr(fastest_path, "compiling_pays", lambda: True)
+    monkeypatch.setattr(loops, "compiling_pays", lambda: True)
     monkeypatch.setattr(latent_kernels, "transpose", full)
-    fastest_path._compiled_loops.cache_clear()
-    assert fastest_path._compiled_loops() is None
+    loops._compiled_loops.cache_clear()
+    assert loops._compiled_loops() is None
     assert coder.encode(pixels, 15000, Stopwatch(), parse_effort(1)) == expected
-    fastest_path._compiled_loops.cache_clear()
+    loops._compiled_loops.cache_clear()
