@@ -2,8 +2,8 @@
 
 What the residual blocks of an analysis add to its linear path is little (weights/STUDY.md), so a least-squares fit to
 what it gives, in one step from pixels to latent, loses 0.3 to 0.8 % of J for a third of the time. Its inputs are
-integers as they are; weights are -64..63, so that no pair of products leaves 16 bits where a processor adds such pairs, rounded
-one after the other for the pixels that they meet. The latent is float32, times the gain of the quality.
+integers as they are; weights are -64..63, so that no pair of products leaves 16 bits where a processor adds such
+pairs, rounded one after the other for the pixels that they meet. The latent is float32, times the gain of the quality.
 
 Likewise the light synthesis is one linear transform in 8 bits from the decoded latent to 16x16 pixels, which the
 strongest channels enter several times, rounded at different places, so that their steps are finer.
